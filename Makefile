@@ -1,0 +1,41 @@
+# gcc builds for speed; CC=clang for its warnings. SAN=address,undefined
+# builds beside the plain tree. O holds everything that is made.
+PKGS     = openblas yaml-0.1 libpng cairo libzstd libxxhash libcbor jansson \
+           libpcre2-8 libutf8proc
+CPPFLAGS := -D_GNU_SOURCE -Ilib $(shell pkg-config --cflags $(PKGS))
+LDLIBS   := $(shell pkg-config --libs $(PKGS)) -lstemmer -lm
+CFLAGS   = -std=c11 -O3 -g -ffp-contract=off -fno-math-errno \
+           -fno-trapping-math -fopenmp -Wall -Wextra $(if $(WERROR),-Werror)
+O        = build/$(or $(SAN),plain)
+san      = $(SAN:%=-fsanitize=%)
+OBJ      = $(patsubst %.c,$O/%.o,$(wildcard lib/*/*.c))
+CMDS     = $(patsubst cmd/%.c,$O/%,$(wildcard cmd/*.c))
+UNIT     = $(patsubst tests/unit/%.c,$O/unit/%,$(wildcard tests/unit/test_*.c))
+
+all: $(CMDS)
+
+# Kernels are compiled once per instruction set and chosen at start.
+$O/lib/nn/%_avx2.o: CFLAGS += -mavx2 -mfma
+$O/lib/nn/%_avx512.o: CFLAGS += -mavx512f -mavx512dq -mavx512vl -mfma
+
+$O/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(san) -MMD -MP -c -o $@ $<
+$O/libral.a: $(OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+$O/%: $O/cmd/%.o $O/libral.a
+	$(CC) -fopenmp $(san) -Wl,--as-needed -o $@ $^ $(LDLIBS)
+$O/unit/%: $O/tests/unit/%.o $O/libral.a
+	@mkdir -p $(@D)
+	$(CC) -fopenmp $(san) -Wl,--as-needed -o $@ $^ -lcheck $(LDLIBS)
+
+units: $(UNIT)
+check: all units
+	O=$(abspath $O) prove -e '' --timer $(UNIT) $(wildcard tests/*.sh tests/cli/*.sh)
+clean:
+	rm -rf build
+
+.PHONY: all units check clean
+.SECONDARY:
+-include $(shell find $O -name '*.d' 2>/dev/null)

@@ -1,0 +1,74 @@
+/* lib/nn/kernels.h - the innermost loops, one table per instruction set.
+ *
+ * The _c version of each is its definition; the others give the same bits.
+ * Arithmetic follows the exact forward: every product sum is one chain of
+ * fused multiply-adds over ascending k from +0; every other sum goes through
+ * 32 lanes (element i to lane i mod 32, ascending), folded by halves; exp,
+ * log, erf, sin and cos are our own, with explicit fma.
+ */
+#ifndef RAL_KERNELS_H
+#define RAL_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+    RAL_PANEL = 32,  // columns of a packed panel
+    RAL_TILE_M = 8,  // most rows of one tile call
+};
+
+struct ral_kernels {
+    const char *name; // "c", "avx2", "avx512"
+
+    /**
+     * c[rows][cols] = (load ? c : +0) + a[rows][K] b[K][cols], each element
+     * one chain over ascending k. rows 1..RAL_TILE_M, cols 1..RAL_PANEL.
+     * b must be readable up to cols rounded up to 32 when ldb >= 32, up to
+     * cols rounded up to 16 otherwise; only cols columns of c are written.
+     */
+    void (*tile)(size_t rows, size_t cols, size_t K, const float *a,
+                 size_t lda, const float *b, size_t ldb, float *c, size_t ldc,
+                 bool load);
+
+    float (*max)(const float *x, size_t n);   // n >= 1
+    float (*sum)(const float *x, size_t n);   // 32 lanes
+    float (*sumsq)(const float *x, size_t n); // 32 lanes, by fma
+
+    /* y = exp(x - shift), elementwise; y may be x. */
+    void (*exp_shift)(size_t n, const float *x, float shift, float *y);
+    /* y = x * s; y may be x. */
+    void (*scale)(size_t n, const float *x, float s, float *y);
+    /* y += x */
+    void (*add)(size_t n, const float *x, float *y);
+
+    /* y = u * (g * 1/(1 + exp(-g))) and its gradient (dg, du written). */
+    void (*silu_mul)(size_t n, const float *g, const float *u, float *y);
+    void (*silu_mul_backward)(size_t n, const float *g, const float *u,
+                              const float *dy, float *dg, float *du);
+    /* exact GELU x * (1 + erf(x/sqrt 2))/2; dx written. */
+    void (*gelu)(size_t n, const float *x, float *y);
+    void (*gelu_backward)(size_t n, const float *x, const float *dy,
+                          float *dx);
+
+    /* One row: y = (x * r) * w, r = 1/sqrt(sumsq/C + eps). Returns r. */
+    float (*rms_norm)(size_t C, const float *x, const float *w, float eps,
+                      float *y);
+    /* dx += ..., dw += ... (dw may be NULL). */
+    void (*rms_norm_backward)(size_t C, const float *x, const float *w,
+                              float r, const float *dy, float *dx, float *dw);
+
+    /* One head in place: pairs (j, j+half); rotate forward, or by -angle. */
+    void (*rotate)(size_t half, const float *cos, const float *sin, float *x);
+    void (*rotate_back)(size_t half, const float *cos, const float *sin,
+                        float *x);
+};
+
+/* cpu: RAL_CPU_* flags that may be used (base/cpu.h). */
+void ral_kernels_init(struct ral_kernels *k, unsigned cpu);
+
+/* Own double functions for tables and joins: no libm reaches the forward. */
+double ral_exp_d(double x);
+double ral_log_d(double x); // x > 0
+void ral_sincos_d(double x, double *sin, double *cos); // |x| < 2^20
+
+#endif

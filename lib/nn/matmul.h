@@ -1,0 +1,58 @@
+/* lib/nn/matmul.h - products of activations with stored weights. */
+#ifndef RAL_MATMUL_H
+#define RAL_MATMUL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/arena.h"
+#include "base/dtype.h"
+#include "nn/nn.h"
+
+/**
+ * A weight is a view [N][K] row-major of stored numbers (F32, F16 or BF16,
+ * not necessarily aligned). panels, when not NULL, holds it as fp32 panels
+ * [ceil(N/32)][K][32], zero padded; else panels are made on the fly, block
+ * by block, in thread scratch.
+ */
+struct ral_weight {
+    const char *name;
+    enum ral_dtype dtype;
+    size_t N, K;
+    const void *data;
+    float *panels;
+};
+
+size_t ral_weight_panel_floats(const struct ral_weight *w);
+/* Fills w->panels (allocated by the caller) from w->data. */
+void ral_weight_pack(const struct ral_nn *nn, struct ral_weight *w);
+
+/**
+ * y[M][N] = x[M][K] W^T (+ bias[N]) (+ y itself when residual).
+ * The chain over k first, then bias, then residual: one add each.
+ * Bits depend on neither M, threads nor panels.
+ */
+void ral_matmul(const struct ral_nn *nn, const struct ral_weight *w, size_t M,
+                const float *x, size_t ldx, const float *bias, bool residual,
+                float *y, size_t ldy);
+
+/* As above for weight rows n0 .. n0+n-1 only (n0 a multiple of 32): y[M][n]. */
+void ral_matmul_part(const struct ral_nn *nn, const struct ral_weight *w,
+                     size_t n0, size_t n, size_t M, const float *x, size_t ldx,
+                     float *y, size_t ldy);
+
+/**
+ * Backward, by single-threaded OpenBLAS calls over fixed tiles: the same bits
+ * for any number of threads. w must be F32.
+ *   dx[M][K] (+)= dy[M][N] W          (add: accumulate into dx)
+ *   dW[N][K] += dy^T x, db[N] += column sums of dy (db may be NULL), in
+ *   chunks of 512 rows counted from row 0, chunk sums added in order.
+ */
+void ral_matmul_dx(const struct ral_nn *nn, const struct ral_weight *w,
+                   size_t M, const float *dy, size_t lddy, bool add, float *dx,
+                   size_t lddx);
+void ral_matmul_dw(const struct ral_nn *nn, size_t M, size_t N, size_t K,
+                   const float *dy, size_t lddy, const float *x, size_t ldx,
+                   float *dW, float *db);
+
+#endif

@@ -1,0 +1,26 @@
+/* lib/nn/nn.h - what every kernel call needs: a table and a thread count. */
+#ifndef RAL_NN_H
+#define RAL_NN_H
+
+#include "base/err.h"
+#include "nn/kernels.h"
+
+/* Set up once, then read only. Results never depend on threads. */
+struct ral_nn {
+    struct ral_kernels k;
+    int threads;
+    float *scratch;         // one region a thread
+    size_t scratch_stride;  // floats
+};
+
+/**
+ * Chooses kernels (cpu: flags of base/cpu.h), turns the BLAS's own threads
+ * off, allocates scratch and runs a known-answer check of every kernel and of
+ * the BLAS (small integers, exact in any order), refusing with the core's
+ * name when one is wrong. threads 0: as many as OpenMP would take.
+ */
+int ral_nn_init(struct ral_nn *nn, unsigned cpu, int threads,
+                struct ral_err *err);
+void ral_nn_release(struct ral_nn *nn);
+
+#endif
