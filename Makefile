@@ -28,7 +28,7 @@ $O/%: $O/cmd/%.o $O/libral.a
 	$(CC) -fopenmp $(san) -Wl,--as-needed -o $@ $^ $(LDLIBS)
 $O/unit/%: $O/tests/unit/%.o $O/libral.a
 	@mkdir -p $(@D)
-	$(CC) -fopenmp $(san) -Wl,--as-needed -o $@ $^ -lcheck $(LDLIBS)
+	$(CC) -fopenmp $(san) -Wl,--as-needed -o $@ $^ $(shell pkg-config --libs check) $(LDLIBS)
 
 units: $(UNIT)
 check: all units
