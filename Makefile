@@ -18,6 +18,9 @@ all: $(CMDS)
 $O/lib/nn/%_avx2.o: CFLAGS += -mavx2 -mfma
 $O/lib/nn/%_avx512.o: CFLAGS += -mavx512f -mavx512dq -mavx512vl -mfma
 
+# Unit tests read tests/golden from anywhere.
+$O/tests/unit/%.o: CPPFLAGS += -DGOLDEN_TOP='"$(CURDIR)"'
+
 $O/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(san) -MMD -MP -c -o $@ $<
