@@ -15,8 +15,10 @@ UNIT     = $(patsubst tests/unit/%.c,$O/unit/%,$(wildcard tests/unit/test_*.c))
 all: $(CMDS)
 
 # Kernels are compiled once per instruction set and chosen at start.
+ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
 $O/lib/nn/%_avx2.o: CFLAGS += -mavx2 -mfma
 $O/lib/nn/%_avx512.o: CFLAGS += -mavx512f -mavx512dq -mavx512vl -mfma
+endif
 
 # Unit tests read tests/golden from anywhere.
 $O/tests/unit/%.o: CPPFLAGS += -DGOLDEN_TOP='"$(CURDIR)"'

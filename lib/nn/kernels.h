@@ -13,8 +13,8 @@
 #include <stddef.h>
 
 enum {
-    RAL_PANEL = 32,  // columns of a packed panel
-    RAL_TILE_M = 8,  // most rows of one tile call
+    RAL_PANEL = 32, // columns of a packed panel
+    RAL_TILE_M = 8, // most rows of one tile call
 };
 
 struct ral_kernels {
@@ -23,12 +23,16 @@ struct ral_kernels {
     /**
      * c[rows][cols] = (load ? c : +0) + a[rows][K] b[K][cols], each element
      * one chain over ascending k. rows 1..RAL_TILE_M, cols 1..RAL_PANEL.
-     * b must be readable up to cols rounded up to 32 when ldb >= 32, up to
-     * cols rounded up to 16 otherwise; only cols columns of c are written.
+     * b must be readable up to cols rounded up to 16 in each of its K rows;
+     * only cols columns of c are written.
      */
-    void (*tile)(size_t rows, size_t cols, size_t K, const float *a,
-                 size_t lda, const float *b, size_t ldb, float *c, size_t ldc,
-                 bool load);
+    void (*tile)(size_t rows, size_t cols, size_t K, const float *a, size_t lda,
+                 const float *b, size_t ldb, float *c, size_t ldc, bool load);
+    /* The same for any M and N; b is panels of 32 columns [K][32], stride
+     * floats apart, each readable in full. */
+    void (*block)(size_t M, size_t N, size_t K, const float *a, size_t lda,
+                  const float *b, size_t stride, float *c, size_t ldc,
+                  bool load);
 
     float (*max)(const float *x, size_t n);   // n >= 1
     float (*sum)(const float *x, size_t n);   // 32 lanes
@@ -41,21 +45,20 @@ struct ral_kernels {
     /* y += x */
     void (*add)(size_t n, const float *x, float *y);
 
-    /* y = u * (g * 1/(1 + exp(-g))) and its gradient (dg, du written). */
+    /* y = u * (g / (1 + exp(-g))) and its gradient (dg, du written). */
     void (*silu_mul)(size_t n, const float *g, const float *u, float *y);
     void (*silu_mul_backward)(size_t n, const float *g, const float *u,
                               const float *dy, float *dg, float *du);
-    /* exact GELU x * (1 + erf(x/sqrt 2))/2; dx written. */
+    /* exact GELU x * (1 + erf(x/sqrt 2)) * 0.5; dx written. */
     void (*gelu)(size_t n, const float *x, float *y);
-    void (*gelu_backward)(size_t n, const float *x, const float *dy,
-                          float *dx);
+    void (*gelu_backward)(size_t n, const float *x, const float *dy, float *dx);
 
     /* One row: y = (x * r) * w, r = 1/sqrt(sumsq/C + eps). Returns r. */
     float (*rms_norm)(size_t C, const float *x, const float *w, float eps,
                       float *y);
     /* dx += ..., dw += ... (dw may be NULL). */
-    void (*rms_norm_backward)(size_t C, const float *x, const float *w,
-                              float r, const float *dy, float *dx, float *dw);
+    void (*rms_norm_backward)(size_t C, const float *x, const float *w, float r,
+                              const float *dy, float *dx, float *dw);
 
     /* One head in place: pairs (j, j+half); rotate forward, or by -angle. */
     void (*rotate)(size_t half, const float *cos, const float *sin, float *x);
@@ -68,7 +71,7 @@ void ral_kernels_init(struct ral_kernels *k, unsigned cpu);
 
 /* Own double functions for tables and joins: no libm reaches the forward. */
 double ral_exp_d(double x);
-double ral_log_d(double x); // x > 0
+double ral_log_d(double x);                            // x > 0
 void ral_sincos_d(double x, double *sin, double *cos); // |x| < 2^20
 
 #endif

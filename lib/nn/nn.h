@@ -9,8 +9,8 @@
 struct ral_nn {
     struct ral_kernels k;
     int threads;
-    float *scratch;         // one region a thread
-    size_t scratch_stride;  // floats
+    float *scratch;        // one region a thread
+    size_t scratch_stride; // floats
 };
 
 /**
@@ -22,5 +22,17 @@ struct ral_nn {
 int ral_nn_init(struct ral_nn *nn, unsigned cpu, int threads,
                 struct ral_err *err);
 void ral_nn_release(struct ral_nn *nn);
+
+/**
+ * Makes every thread's scratch at least floats long; its content is lost.
+ * Products need RAL_NN_SCRATCH, which init provides; attention over long
+ * sequences needs more (ral_attention_scratch).
+ */
+int ral_nn_reserve(struct ral_nn *nn, size_t floats, struct ral_err *err);
+
+enum { RAL_NN_SCRATCH = 1 << 18 };
+
+/* The BLAS library's core and build, for --version: a constant text. */
+const char *ral_nn_blas(void);
 
 #endif

@@ -1,0 +1,329 @@
+/* lib/nn/kernels_body.h - the kernels in plain C, compiled once per
+ * instruction set: one text, so that all give the same bits.
+ *
+ * kernels.c, kernels_avx2.c and kernels_avx512.c include it. Loops run over
+ * elements or 32 lanes and hold only IEEE operations and fmaf, so vectors of
+ * any width and the scalar remainder agree. A file that defines RAL_OWN_TILE
+ * brings the products' innermost loops itself.
+ */
+#ifndef RAL_KERNELS_BODY_H
+#define RAL_KERNELS_BODY_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "nn/kernels.h"
+
+enum { LANES = 32 };
+
+static inline float from_bits(uint32_t u)
+{
+    float f;
+
+    memcpy(&f, &u, 4);
+    return f;
+}
+
+static inline uint32_t to_bits(float f)
+{
+    uint32_t u;
+
+    memcpy(&u, &f, 4);
+    return u;
+}
+
+/* e^x for -87 <= x <= 88: x = n ln 2 + r, |r| <= ln 2 / 2. NaN stays NaN. */
+static inline float exp_core(float x)
+{
+    const float z = fmaf(x, 1.44269504f, 12582912.0f); // n in the low bits
+    const float n = z - 12582912.0f;
+    const float scale = from_bits((to_bits(z) << 23) + 0x3f800000u);
+    float r, y;
+
+    r = fmaf(n, -0.693145752f, x);
+    r = fmaf(n, -1.42860677e-6f, r);
+    y = fmaf(1.37805939e-3f, r, 8.37312452e-3f);
+    y = fmaf(y, r, 4.16695364e-2f);
+    y = fmaf(y, r, 1.66664720e-1f);
+    y = fmaf(y, r, 0.499999851f);
+    y = fmaf(y, r, 1.0f);
+    y = fmaf(y, r, 1.0f);
+    return y * scale; // exact
+}
+
+static inline float exp_one(float x)
+{
+    const float y = exp_core(88.0f < x ? 88.0f : x);
+
+    return x < -87.0f ? 0.0f : y;
+}
+
+/**
+ * Below 0.93 x + x p(x^2), above 1 - exp(-(t + t q(t))); p and q are minimax
+ * fits of erf(x)/x - 1 and -log(erfc(t))/t - 1, weighted by the error that
+ * they leave in erf. From 4 on erf rounds to 1.
+ */
+static inline float erf_one(float x)
+{
+    const float s = x * x, a = fabsf(x), t = 4.0f < a ? 4.0f : a;
+    float p, q, far;
+
+    p = fmaf(7.99664922e-5f, s, -8.04976968e-4f);
+    p = fmaf(p, s, 5.19240508e-3f);
+    p = fmaf(p, s, -2.68557314e-2f);
+    p = fmaf(p, s, 1.12836257e-1f);
+    p = fmaf(p, s, -3.76126289e-1f);
+    p = fmaf(p, s, 1.28379166e-1f);
+    p = fmaf(p, x, x);
+
+    q = fmaf(1.15218609e-5f, t, -3.25649657e-4f);
+    q = fmaf(q, t, 3.65375844e-3f);
+    q = fmaf(q, t, -2.37853508e-2f);
+    q = fmaf(q, t, 1.06263168e-1f);
+    q = fmaf(q, t, 6.35135889e-1f);
+    q = fmaf(q, t, 1.28652170e-1f);
+    far = copysignf(1.0f - exp_core(-fmaf(q, t, t)), x);
+    return a < 0.93f ? p : far;
+}
+
+/* Lanes fold by halves; what a short row lacks is +0. */
+static inline float fold(float lane[LANES])
+{
+    for (int h = LANES / 2; h; h /= 2)
+        for (int l = 0; l < h; l++)
+            lane[l] += lane[l + h];
+    return lane[0];
+}
+
+static float max(const float *x, size_t n)
+{
+    float lane[LANES];
+    size_t i = 0;
+
+    for (int l = 0; l < LANES; l++)
+        lane[l] = x[0];
+    for (; i + LANES <= n; i += LANES)
+        for (int l = 0; l < LANES; l++)
+            lane[l] = x[i + l] > lane[l] ? x[i + l] : lane[l];
+    for (int l = 0; i + l < n; l++)
+        lane[l] = x[i + l] > lane[l] ? x[i + l] : lane[l];
+    for (int h = LANES / 2; h; h /= 2)
+        for (int l = 0; l < h; l++)
+            lane[l] = lane[l + h] > lane[l] ? lane[l + h] : lane[l];
+    return lane[0];
+}
+
+static float sum(const float *x, size_t n)
+{
+    float lane[LANES] = {0};
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES)
+        for (int l = 0; l < LANES; l++)
+            lane[l] += x[i + l];
+    for (int l = 0; i + l < n; l++)
+        lane[l] += x[i + l];
+    return fold(lane);
+}
+
+static float sumsq(const float *x, size_t n)
+{
+    float lane[LANES] = {0};
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES)
+        for (int l = 0; l < LANES; l++)
+            lane[l] = fmaf(x[i + l], x[i + l], lane[l]);
+    for (int l = 0; i + l < n; l++)
+        lane[l] = fmaf(x[i + l], x[i + l], lane[l]);
+    return fold(lane);
+}
+
+/* sum of (w dy) x */
+static float sum3(const float *w, const float *dy, const float *x, size_t n)
+{
+    float lane[LANES] = {0};
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES)
+        for (int l = 0; l < LANES; l++)
+            lane[l] = fmaf(w[i + l] * dy[i + l], x[i + l], lane[l]);
+    for (int l = 0; i + l < n; l++)
+        lane[l] = fmaf(w[i + l] * dy[i + l], x[i + l], lane[l]);
+    return fold(lane);
+}
+
+static void exp_shift(size_t n, const float *x, float shift, float *y)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        y[i] = exp_one(x[i] - shift);
+}
+
+static void scale(size_t n, const float *x, float s, float *y)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] * s;
+}
+
+static void add(size_t n, const float *x, float *y)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        y[i] += x[i];
+}
+
+static void silu_mul(size_t n, const float *g, const float *u, float *y)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        y[i] = u[i] * (g[i] / (1.0f + exp_one(-g[i])));
+}
+
+static void silu_mul_backward(size_t n, const float *g, const float *u,
+                              const float *dy, float *dg, float *du)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        const float sg = 1.0f / (1.0f + exp_one(-g[i]));
+        const float d = dy[i], silu = g[i] * sg;
+
+        dg[i] = d * u[i] * (sg * (1.0f + g[i] * (1.0f - sg)));
+        du[i] = d * silu;
+    }
+}
+
+static void gelu(size_t n, const float *x, float *y)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i] * (1.0f + erf_one(x[i] * 0.707106781f)) * 0.5f;
+}
+
+static void gelu_backward(size_t n, const float *x, const float *dy, float *dx)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        const float cdf = 0.5f * (1.0f + erf_one(x[i] * 0.707106781f));
+        const float pdf = 0.398942280f * exp_one(-0.5f * x[i] * x[i]);
+
+        dx[i] = dy[i] * fmaf(x[i], pdf, cdf);
+    }
+}
+
+static float rms_norm(size_t C, const float *x, const float *w, float eps,
+                      float *y)
+{
+    const float r = 1.0f / sqrtf(sumsq(x, C) / (float)C + eps);
+
+#pragma omp simd
+    for (size_t i = 0; i < C; i++)
+        y[i] = (x[i] * r) * w[i];
+    return r;
+}
+
+static void rms_norm_backward(size_t C, const float *x, const float *w, float r,
+                              const float *dy, float *dx, float *dw)
+{
+    const float m = sum3(w, dy, x, C) * (r * r) / (float)C;
+
+#pragma omp simd
+    for (size_t i = 0; i < C; i++)
+        dx[i] += r * fmaf(w[i], dy[i], -(x[i] * m));
+    if (!dw)
+        return;
+#pragma omp simd
+    for (size_t i = 0; i < C; i++)
+        dw[i] = fmaf(dy[i], x[i] * r, dw[i]);
+}
+
+static void rotate(size_t half, const float *cos, const float *sin, float *x)
+{
+    float *hi = x + half;
+
+#pragma omp simd
+    for (size_t j = 0; j < half; j++) {
+        const float a = x[j], b = hi[j];
+
+        x[j] = fmaf(a, cos[j], -(b * sin[j]));
+        hi[j] = fmaf(b, cos[j], a * sin[j]);
+    }
+}
+
+static void rotate_back(size_t half, const float *cos, const float *sin,
+                        float *x)
+{
+    float *hi = x + half;
+
+#pragma omp simd
+    for (size_t j = 0; j < half; j++) {
+        const float a = x[j], b = hi[j];
+
+        x[j] = fmaf(a, cos[j], b * sin[j]);
+        hi[j] = fmaf(b, cos[j], -(a * sin[j]));
+    }
+}
+
+#ifndef RAL_OWN_TILE
+static void tile(size_t rows, size_t cols, size_t K, const float *a, size_t lda,
+                 const float *b, size_t ldb, float *c, size_t ldc, bool load)
+{
+    for (size_t r = 0; r < rows; r++) {
+        float acc[RAL_PANEL] = {0};
+
+        if (load)
+            memcpy(acc, c + r * ldc, cols * sizeof(float));
+        for (size_t k = 0; k < K; k++)
+            for (size_t j = 0; j < cols; j++)
+                acc[j] = fmaf(a[r * lda + k], b[k * ldb + j], acc[j]);
+        memcpy(c + r * ldc, acc, cols * sizeof(float));
+    }
+}
+
+static void block(size_t M, size_t N, size_t K, const float *a, size_t lda,
+                  const float *b, size_t stride, float *c, size_t ldc,
+                  bool load)
+{
+    for (size_t n = 0; n < N; n += RAL_PANEL, b += stride) {
+        const size_t cols = N - n < RAL_PANEL ? N - n : RAL_PANEL;
+
+        for (size_t m = 0; m < M; m += RAL_TILE_M) {
+            const size_t rows = M - m < RAL_TILE_M ? M - m : RAL_TILE_M;
+
+            tile(rows, cols, K, a + m * lda, lda, b, RAL_PANEL, c + m * ldc + n,
+                 ldc, load);
+        }
+    }
+}
+#endif
+
+static inline void kernels_fill(struct ral_kernels *k, const char *name)
+{
+    *k = (struct ral_kernels){
+        .name = name,
+        .tile = tile,
+        .block = block,
+        .max = max,
+        .sum = sum,
+        .sumsq = sumsq,
+        .exp_shift = exp_shift,
+        .scale = scale,
+        .add = add,
+        .silu_mul = silu_mul,
+        .silu_mul_backward = silu_mul_backward,
+        .gelu = gelu,
+        .gelu_backward = gelu_backward,
+        .rms_norm = rms_norm,
+        .rms_norm_backward = rms_norm_backward,
+        .rotate = rotate,
+        .rotate_back = rotate_back,
+    };
+}
+
+/* Defined where the instruction set exists. */
+void ral_kernels_fill_avx2(struct ral_kernels *k);
+void ral_kernels_fill_avx512(struct ral_kernels *k);
+
+#endif
