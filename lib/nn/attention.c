@@ -1,0 +1,764 @@
+/* lib/nn/attention.c - one attention, driven by a table of spans.
+ *
+ * Work is cut into tiles: consecutive queries (of one span, or of neighbours
+ * that share run a), each with the heads of one key/value head, so that a
+ * tile's rows read the same keys. A row's scores lie in thread scratch at the
+ * key's index in the row's own sequence: run a from 0, then run b. Which tile
+ * a row falls into changes speed, never bits.
+ */
+#include "nn/attention.h"
+
+#include <assert.h>
+#include <cblas.h>
+#include <omp.h>
+#include <stdint.h>
+#include <string.h>
+
+enum {
+    BLOCK_M = 64,       // rows of a tile in backward
+    SMALL_MNK = 6000,   // products below this are plain loops
+    SERIAL_MADDS = 1 << 20, // less work than this takes one thread
+};
+
+/* Consecutive queries of one span inside a tile. */
+struct seg {
+    const struct ral_span *span;
+    size_t i0, nq; // queries i0 .. i0+nq-1 of the span
+    size_t at;     // the first one's place among the tile's queries
+    size_t nb;     // keys of run b that the last of them sees
+};
+
+struct tile {
+    struct seg seg[BLOCK_M];
+    size_t nseg, nq;
+    size_t n;   // most keys that a row sees
+    size_t lds; // floats between rows of scores
+};
+
+struct cursor {
+    size_t span, query;
+};
+
+/* The rows of one tile that one call works on: heads h0 .. h0+hn-1. */
+struct rows {
+    const struct tile *t;
+    size_t kvh, h0, hn;
+};
+
+static size_t min_size(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t max_size(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static size_t round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+/* ------------------------------------------------------------- the store */
+
+int ral_kv_init(struct ral_kv *kv, struct ral_arena *a, size_t KV, size_t D,
+                size_t slots)
+{
+    size_t nk, nv;
+
+    if (slots > SIZE_MAX - RAL_PANEL || D > SIZE_MAX - 16)
+        return -RAL_ENOMEM;
+    *kv = (struct ral_kv){.KV = KV,
+                          .D = D,
+                          .Dp = round_up(D, 16),
+                          .slots = round_up(slots, RAL_PANEL)};
+    if (__builtin_mul_overflow(KV, kv->slots, &nk) ||
+        __builtin_mul_overflow(nk, kv->Dp, &nv) ||
+        !(kv->k = RAL_ZNEW(a, float, nk * D)) ||
+        !(kv->v = RAL_ZNEW(a, float, nv)))
+        return -RAL_ENOMEM;
+    return 0;
+}
+
+/* Rows i .. end-1 of a put, for every head. */
+static void put_rows(struct ral_kv *kv, size_t slot, size_t i, size_t end,
+                     const float *k, const float *v, size_t ld)
+{
+    const size_t D = kv->D;
+
+    for (size_t h = 0; h < kv->KV; h++) {
+        for (size_t r = i; r < end; r++) {
+            const size_t at = h * kv->slots + slot + r;
+            const float *x = k + r * ld + h * D;
+            float *y = kv->k + at / RAL_PANEL * RAL_PANEL * D + at % RAL_PANEL;
+
+            for (size_t d = 0; d < D; d++)
+                y[d * RAL_PANEL] = x[d];
+            memcpy(kv->v + at * kv->Dp, v + r * ld + h * D, D * sizeof(*v));
+        }
+    }
+}
+
+void ral_kv_put(const struct ral_nn *nn, struct ral_kv *kv, size_t slot,
+                size_t n, const float *k, const float *v, size_t ld)
+{
+    // Blocks end where panels do: no two threads share a cache line.
+    const size_t skew = slot % RAL_PANEL;
+    const size_t blocks = (skew + n + RAL_PANEL - 1) / RAL_PANEL;
+
+    assert(slot <= kv->slots && n <= kv->slots - slot);
+    if (nn->threads < 2 || n * kv->KV * kv->D < 1 << 17) {
+        put_rows(kv, slot, 0, n, k, v, ld);
+        return;
+    }
+#pragma omp parallel for num_threads(nn->threads)
+    for (size_t b = 0; b < blocks; b++) {
+        const size_t lo = b ? b * RAL_PANEL - skew : 0;
+
+        put_rows(kv, slot, lo, min_size(n, (b + 1) * RAL_PANEL - skew), k, v,
+                 ld);
+    }
+}
+
+/* ----------------------------------------------------------------- tiles */
+
+/* Keys of run b that query i of a span sees. */
+static size_t keys_of_b(const struct ral_span *sp, size_t i)
+{
+    return sp->causal ? sp->b.n - sp->nq + 1 + i : sp->b.n;
+}
+
+static bool same_prefix(const struct ral_run *x, const struct ral_run *y)
+{
+    return x->n && x->n == y->n && x->slot == y->slot && x->row == y->row;
+}
+
+/* Takes up to max queries from c on that may share a tile; false at the end. */
+static bool tile_next(struct tile *t, struct cursor *c,
+                      const struct ral_span *spans, size_t end, size_t max)
+{
+    t->nseg = t->nq = t->n = 0;
+    while (t->nq < max && c->span < end) {
+        const struct ral_span *sp = spans + c->span;
+        const size_t take = min_size(sp->nq - c->query, max - t->nq);
+
+        if (take) {
+            if (t->nseg && !same_prefix(&t->seg[0].span->a, &sp->a))
+                break;
+            assert(!sp->causal || sp->b.n >= sp->nq);
+            t->seg[t->nseg] =
+                (struct seg){sp, c->query, take, t->nq,
+                             keys_of_b(sp, c->query + take - 1)};
+            t->n = max_size(t->n, sp->a.n + t->seg[t->nseg++].nb);
+            t->nq += take;
+        }
+        c->query += take;
+        if (c->query == sp->nq)
+            *c = (struct cursor){c->span + 1, 0};
+    }
+    // Panels overhang by up to 31; an odd number of lines spreads rows over
+    // the sets of the cache.
+    t->lds = ((t->n + 47) / 16 | 1) * 16;
+    return t->nq > 0;
+}
+
+/* Queries of a tile of at most m rows: whole groups of heads where they fit. */
+static size_t tile_queries(const struct ral_attn_shape *s, size_t m)
+{
+    return max_size(1, m / (s->H / s->KV));
+}
+
+static size_t madds(const struct ral_attn_shape *s,
+                    const struct ral_span *spans, size_t nspans)
+{
+    size_t sum = 0;
+
+    for (size_t i = 0; i < nspans; i++)
+        sum += spans[i].nq * (spans[i].a.n + spans[i].b.n);
+    return sum * s->H * s->D * 2;
+}
+
+size_t ral_attention_scratch(const struct ral_attn_shape *s, size_t S)
+{
+    return BLOCK_M * (3 * round_up(s->D, 16) + 2 * (S + 64));
+}
+
+static float *scratch_of(const struct ral_nn *nn,
+                         const struct ral_attn_shape *s, const struct tile *t)
+{
+    assert(ral_attention_scratch(s, t->n) <= nn->scratch_stride);
+    (void)s;
+    (void)t;
+    return nn->scratch + (size_t)omp_get_thread_num() * nn->scratch_stride;
+}
+
+/* ----------------------------------------------------------- the forward */
+
+static void run_scores(const struct ral_nn *nn, const struct ral_kv *kv,
+                       size_t kvh, const struct ral_run *run, size_t n,
+                       size_t rows, const float *q, float *e, size_t lds)
+{
+    const size_t D = kv->D;
+    const float *k = kv->k + (kvh * kv->slots + run->slot) * D;
+
+    assert(!n || (run->slot % RAL_PANEL == 0 && run->slot + n <= kv->slots));
+    nn->k.block(rows, round_up(n, RAL_PANEL), D, q, D, k, D * RAL_PANEL, e,
+                lds, false);
+}
+
+/* qs = scaled queries [rows][D]; e[rows][lds] = their scores, nothing masked.
+ * A run's last panel overhangs: run b, after run a, overwrites that. */
+static void scores(const struct ral_nn *nn, const struct ral_attn_shape *s,
+                   const struct ral_kv *kv, struct rows x, const float *q,
+                   size_t ldq, float *qs, float *e)
+{
+    const struct tile *t = x.t;
+    const size_t D = s->D, width = x.hn * D;
+    const size_t head = x.kvh * (s->H / s->KV) + x.h0;
+
+    for (const struct seg *g = t->seg; g < t->seg + t->nseg; g++)
+        for (size_t i = 0; i < g->nq; i++)
+            nn->k.scale(width,
+                        q + (g->span->q0 + g->i0 + i) * ldq + head * D,
+                        s->scale, qs + (g->at + i) * width);
+    run_scores(nn, kv, x.kvh, &t->seg[0].span->a, t->seg[0].span->a.n,
+               t->nq * x.hn, qs, e, t->lds);
+    for (const struct seg *g = t->seg; g < t->seg + t->nseg; g++)
+        run_scores(nn, kv, x.kvh, &g->span->b, g->nb, g->nq * x.hn,
+                   qs + g->at * width,
+                   e + g->at * x.hn * t->lds + g->span->a.n, t->lds);
+}
+
+/* e = exp(e - max) where a row sees, 0 up to the end of its segment's keys;
+ * inv[row] = 1 / sum. */
+static void exponentials(const struct ral_nn *nn, struct rows x, float *e,
+                         float *inv)
+{
+    const size_t lds = x.t->lds;
+
+    for (const struct seg *g = x.t->seg; g < x.t->seg + x.t->nseg; g++) {
+        const size_t end = g->span->a.n + g->nb;
+
+        for (size_t i = 0; i < g->nq; i++) {
+            const size_t n = g->span->a.n + keys_of_b(g->span, g->i0 + i);
+
+            for (size_t h = 0; h < x.hn; h++) {
+                const size_t r = (g->at + i) * x.hn + h;
+                float *row = e + r * lds;
+
+                if (n)
+                    nn->k.exp_shift(n, row, nn->k.max(row, n), row);
+                if (end > n)
+                    memset(row + n, 0, (end - n) * sizeof(*row));
+                inv[r] = n ? 1.0f / nn->k.sum(row, n) : 0;
+            }
+        }
+    }
+}
+
+static void run_values(const struct ral_nn *nn, const struct ral_kv *kv,
+                       size_t kvh, const struct ral_run *run, size_t n,
+                       size_t rows, const float *e, size_t lds, float *o,
+                       bool load)
+{
+    const size_t Dp = kv->Dp;
+    const float *v = kv->v + (kvh * kv->slots + run->slot) * Dp;
+
+    for (size_t c = 0; c < Dp; c += RAL_PANEL)
+        nn->k.tile(rows, min_size(RAL_PANEL, Dp - c), n, e, lds, v + c, Dp,
+                   o + c, Dp, load);
+}
+
+/* o[rows][Dp] = one chain over run a, then b. */
+static void values(const struct ral_nn *nn, const struct ral_kv *kv,
+                   struct rows x, const float *e, float *o)
+{
+    const struct tile *t = x.t;
+    const struct ral_run *a = &t->seg[0].span->a;
+
+    if (a->n)
+        run_values(nn, kv, x.kvh, a, a->n, t->nq * x.hn, e, t->lds, o, false);
+    for (const struct seg *g = t->seg; g < t->seg + t->nseg; g++) {
+        const size_t r = g->at * x.hn;
+
+        if (g->nb)
+            run_values(nn, kv, x.kvh, &g->span->b, g->nb, g->nq * x.hn,
+                       e + r * t->lds + a->n, t->lds, o + r * kv->Dp, a->n);
+        else if (!a->n)
+            memset(o + r * kv->Dp, 0, g->nq * x.hn * kv->Dp * sizeof(*o));
+    }
+}
+
+/* Adds these heads to the rows of the policy; e is destroyed. Heads arrive
+ * in ascending order. */
+static void policy_add(const struct ral_nn *nn, const struct ral_attn_shape *s,
+                       struct rows x, float *e, const float *inv,
+                       float *const *policy)
+{
+    const size_t head = x.kvh * (s->H / s->KV) + x.h0;
+
+    for (const struct seg *g = x.t->seg; g < x.t->seg + x.t->nseg; g++) {
+        for (size_t i = 0; i < g->nq; i++) {
+            const size_t n = g->span->a.n + keys_of_b(g->span, g->i0 + i);
+            float *y = policy[g->span->q0 + g->i0 + i];
+
+            for (size_t h = 0; y && h < x.hn; h++) {
+                const size_t r = (g->at + i) * x.hn + h;
+                float *row = e + r * x.t->lds;
+
+                nn->k.scale(n, row, inv[r], head + h ? row : y);
+                if (head + h)
+                    nn->k.add(n, row, y);
+            }
+            if (y && head + x.hn == s->H)
+                nn->k.scale(n, y, 1.0f / (float)s->H, y);
+        }
+    }
+}
+
+struct forward {
+    const struct ral_nn *nn;
+    const struct ral_attn_shape *s;
+    const struct ral_kv *kv;
+    const struct ral_span *spans;
+    size_t nspans;
+    const float *q;
+    size_t ldq;
+    float *o;
+    size_t ldo;
+    float *const *policy;
+};
+
+static void forward_rows(const struct forward *f, struct rows x, bool policy)
+{
+    const struct ral_attn_shape *s = f->s;
+    const size_t D = s->D, Dp = f->kv->Dp;
+    const size_t head = x.kvh * (s->H / s->KV) + x.h0;
+    float *qs = scratch_of(f->nn, s, x.t), *o = qs + RAL_TILE_M * Dp;
+    float *e = o + RAL_TILE_M * Dp, inv[RAL_TILE_M];
+
+    scores(f->nn, s, f->kv, x, f->q, f->ldq, qs, e);
+    exponentials(f->nn, x, e, inv);
+    values(f->nn, f->kv, x, e, o);
+    for (const struct seg *g = x.t->seg; g < x.t->seg + x.t->nseg; g++)
+        for (size_t i = 0; i < g->nq; i++)
+            for (size_t h = 0; h < x.hn; h++) {
+                const size_t r = (g->at + i) * x.hn + h;
+
+                f->nn->k.scale(D, o + r * Dp, inv[r],
+                               f->o + (g->span->q0 + g->i0 + i) * f->ldo +
+                                   (head + h) * D);
+            }
+    if (policy)
+        policy_add(f->nn, s, x, e, inv, f->policy);
+}
+
+static void forward_tile(const struct forward *f, const struct tile *t,
+                         size_t kvh, bool policy)
+{
+    const size_t group = f->s->H / f->s->KV;
+
+    for (size_t h = 0; h < group; h += RAL_TILE_M)
+        forward_rows(f,
+                     (struct rows){t, kvh, h,
+                                   min_size(RAL_TILE_M, group - h)},
+                     policy);
+}
+
+static bool tile_has_policy(const struct forward *f, const struct tile *t)
+{
+    if (!f->policy)
+        return false;
+    for (const struct seg *g = t->seg; g < t->seg + t->nseg; g++)
+        for (size_t i = 0; i < g->nq; i++)
+            if (f->policy[g->span->q0 + g->i0 + i])
+                return true;
+    return false;
+}
+
+/* Tasks are (kv head, tile), handed out by a counter. A tile with policy rows
+ * is one task for all heads, whose sum has a fixed order. */
+static void forward_work(const struct forward *f, size_t tiles, size_t *next)
+{
+    const size_t max = tile_queries(f->s, RAL_TILE_M), KV = f->s->KV;
+    struct cursor c = {0, 0};
+    struct tile t;
+    size_t task, done = 0; // tiles that the cursor has passed
+
+    for (;;) {
+#pragma omp atomic capture
+        task = (*next)++;
+        if (task >= KV * tiles)
+            return;
+        if (task % tiles < done) {
+            c = (struct cursor){0, 0};
+            done = 0;
+        }
+        for (; done <= task % tiles; done++)
+            tile_next(&t, &c, f->spans, f->nspans, max);
+        if (!tile_has_policy(f, &t))
+            forward_tile(f, &t, task / tiles, false);
+        else if (task < tiles)
+            for (size_t kvh = 0; kvh < KV; kvh++)
+                forward_tile(f, &t, kvh, true);
+    }
+}
+
+static int threads_for(const struct ral_nn *nn, size_t tasks, size_t work)
+{
+    if (nn->threads < 2 || tasks < 2 || work < SERIAL_MADDS)
+        return 1;
+    return tasks < (size_t)nn->threads ? (int)tasks : nn->threads;
+}
+
+void ral_attention(const struct ral_nn *nn, const struct ral_attn_shape *s,
+                   const struct ral_kv *kv, const struct ral_span *spans,
+                   size_t nspans, const float *q, size_t ldq, float *o,
+                   size_t ldo, float *const *policy)
+{
+    const struct forward f = {nn, s, kv, spans, nspans, q, ldq, o, ldo, policy};
+    const size_t max = tile_queries(s, RAL_TILE_M);
+    struct cursor c = {0, 0};
+    struct tile t;
+    size_t tiles = 0, next = 0;
+    int threads;
+
+    assert(s->H % s->KV == 0 && kv->KV == s->KV && kv->D == s->D);
+    while (tile_next(&t, &c, spans, nspans, max))
+        tiles++;
+    threads = threads_for(nn, s->KV * tiles, madds(s, spans, nspans));
+    if (threads == 1) {
+        forward_work(&f, tiles, &next);
+        return;
+    }
+#pragma omp parallel num_threads(threads)
+    forward_work(&f, tiles, &next);
+}
+
+/* ---------------------------------------------------------- the backward */
+
+/* Small products cost less in plain loops than a call of the BLAS does. */
+static bool small(size_t M, size_t N, size_t K)
+{
+    return M * N * K < SMALL_MNK;
+}
+
+static float dot(size_t n, const float *a, const float *b)
+{
+    float lane[8] = {0}, tail = 0;
+    size_t i = 0;
+
+    for (; i + 8 <= n; i += 8)
+        for (size_t l = 0; l < 8; l++)
+            lane[l] += a[i + l] * b[i + l];
+    for (; i < n; i++)
+        tail += a[i] * b[i];
+    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
+           ((lane[1] + lane[5]) + (lane[3] + lane[7])) + tail;
+}
+
+/* c[M][N] = a[M][K] b[N][K]^T */
+static void product_nt(size_t M, size_t N, size_t K, const float *a, size_t lda,
+                       const float *b, size_t ldb, float *c, size_t ldc)
+{
+    if (!M || !N)
+        return;
+    if (!small(M, N, K)) {
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)M, (int)N,
+                    (int)K, 1, a, (int)lda, b, (int)ldb, 0, c, (int)ldc);
+        return;
+    }
+    for (size_t i = 0; i < M; i++)
+        for (size_t j = 0; j < N; j++)
+            c[i * ldc + j] = dot(K, a + i * lda, b + j * ldb);
+}
+
+/* c[M][N] += a[M][K] b[K][N]; the element a[i][k] is a[i*ai + k*ak]. */
+static void product_loops(size_t M, size_t N, size_t K, const float *a,
+                          size_t ai, size_t ak, const float *b, size_t ldb,
+                          float *c, size_t ldc)
+{
+    for (size_t i = 0; i < M; i++)
+        for (size_t k = 0; k < K; k++) {
+            const float w = a[i * ai + k * ak], *x = b + k * ldb;
+            float *y = c + i * ldc;
+
+            for (size_t d = 0; d < N; d++)
+                y[d] += w * x[d];
+        }
+}
+
+/* c[M][N] += a[M][K] b[K][N] */
+static void product_nn(size_t M, size_t N, size_t K, const float *a, size_t lda,
+                       const float *b, size_t ldb, float *c, size_t ldc)
+{
+    if (!M || !K)
+        return;
+    if (small(M, N, K))
+        product_loops(M, N, K, a, lda, 1, b, ldb, c, ldc);
+    else
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)M, (int)N,
+                    (int)K, 1, a, (int)lda, b, (int)ldb, 1, c, (int)ldc);
+}
+
+/* c[M][N] += a[K][M]^T b[K][N] */
+static void product_tn(size_t M, size_t N, size_t K, const float *a, size_t lda,
+                       const float *b, size_t ldb, float *c, size_t ldc)
+{
+    if (!M || !K)
+        return;
+    if (small(M, N, K))
+        product_loops(M, N, K, a, 1, lda, b, ldb, c, ldc);
+    else
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)M, (int)N,
+                    (int)K, 1, a, (int)lda, b, (int)ldb, 1, c, (int)ldc);
+}
+
+struct backward {
+    const struct ral_nn *nn;
+    const struct ral_attn_shape *s;
+    const struct ral_kv *kv;
+    const struct ral_span *spans;
+    size_t nspans;
+    const float *q;
+    size_t ldq;
+    const float *k, *v;
+    size_t ldkv;
+    const float *dO;
+    size_t ldo;
+    const float *const *dpolicy;
+    float *dq;
+    size_t lddq;
+    float *dk, *dv;
+    size_t lddkv;
+};
+
+/* Rows of one run: dp = dO v^T. */
+static void run_dp(const struct backward *w, size_t kvh,
+                   const struct ral_run *run, size_t n, size_t rows,
+                   const float *dO, float *dp, size_t lds)
+{
+    const size_t D = w->s->D;
+
+    product_nt(rows, n, D, dO, D, w->v + run->row * w->ldkv + kvh * D, w->ldkv,
+               dp, lds);
+}
+
+/* Rows of one run: dq += ds k, dk += ds^T q, dv += p^T dO. */
+static void run_grads(const struct backward *w, size_t kvh,
+                      const struct ral_run *run, size_t n, size_t rows,
+                      const float *qs, const float *dO, const float *p,
+                      const float *ds, size_t lds, float *dq)
+{
+    const size_t D = w->s->D;
+    const size_t in = run->row * w->ldkv + kvh * D;
+    const size_t out = run->row * w->lddkv + kvh * D;
+
+    product_nn(rows, D, n, ds, lds, w->k + in, w->ldkv, dq, D);
+    product_tn(n, D, rows, ds, lds, qs, D, w->dk + out, w->lddkv);
+    product_tn(n, D, rows, p, lds, dO, D, w->dv + out, w->lddkv);
+}
+
+/* p = e inv; dp, with the policy's gradient added, becomes
+ * ds = p (dp - sum p dp). */
+static void softmax_backward(const struct backward *w, struct rows x,
+                             const float *inv, float *p, float *dp)
+{
+    const struct ral_kernels *k = &w->nn->k;
+    const float mean = 1.0f / (float)w->s->H;
+
+    for (const struct seg *g = x.t->seg; g < x.t->seg + x.t->nseg; g++) {
+        const size_t n = g->span->a.n + g->nb;
+
+        for (size_t i = 0; i < g->nq; i++) {
+            const size_t row = g->span->q0 + g->i0 + i;
+            const size_t sees = g->span->a.n + keys_of_b(g->span, g->i0 + i);
+            const float *pol = w->dpolicy ? w->dpolicy[row] : NULL;
+
+            for (size_t h = 0; h < x.hn; h++) {
+                const size_t r = (g->at + i) * x.hn + h;
+                float *a = p + r * x.t->lds, *d = dp + r * x.t->lds, sum;
+
+                k->scale(n, a, inv[r], a);
+                for (size_t j = 0; pol && j < sees; j++)
+                    d[j] += pol[j] * mean;
+                for (size_t j = 0; j < n; j++)
+                    d[j] *= a[j];
+                sum = k->sum(d, n);
+                for (size_t j = 0; j < n; j++)
+                    d[j] -= a[j] * sum;
+            }
+        }
+    }
+}
+
+/* Moves head rows between [N][ld] and the tile's own [rows][D]. */
+static void gather(struct rows x, size_t width, const float *from, size_t ld,
+                   float *to)
+{
+    for (const struct seg *g = x.t->seg; g < x.t->seg + x.t->nseg; g++)
+        for (size_t i = 0; i < g->nq; i++)
+            memcpy(to + (g->at + i) * width,
+                   from + (g->span->q0 + g->i0 + i) * ld,
+                   width * sizeof(*to));
+}
+
+static void scatter_scaled(const struct ral_nn *nn, struct rows x, size_t width,
+                           const float *from, float scale, float *to,
+                           size_t ld)
+{
+    for (const struct seg *g = x.t->seg; g < x.t->seg + x.t->nseg; g++)
+        for (size_t i = 0; i < g->nq; i++)
+            nn->k.scale(width, from + (g->at + i) * width, scale,
+                        to + (g->span->q0 + g->i0 + i) * ld);
+}
+
+static void backward_rows(const struct backward *w, struct rows x)
+{
+    const struct ral_attn_shape *s = w->s;
+    const struct tile *t = x.t;
+    const struct ral_run *a = &t->seg[0].span->a;
+    const size_t D = s->D, Dp = w->kv->Dp, width = x.hn * D, lds = t->lds;
+    const size_t col = (x.kvh * (s->H / s->KV) + x.h0) * D;
+    const size_t rows = t->nq * x.hn;
+    float *qs = scratch_of(w->nn, s, t), *dO = qs + BLOCK_M * Dp;
+    float *dq = dO + BLOCK_M * Dp, *p = dq + BLOCK_M * Dp;
+    float *dp = p + rows * lds, inv[BLOCK_M];
+
+    scores(w->nn, s, w->kv, x, w->q, w->ldq, qs, p);
+    exponentials(w->nn, x, p, inv);
+    gather(x, width, w->dO + col, w->ldo, dO);
+    run_dp(w, x.kvh, a, a->n, rows, dO, dp, lds);
+    for (const struct seg *g = t->seg; g < t->seg + t->nseg; g++) {
+        const size_t r = g->at * x.hn;
+
+        run_dp(w, x.kvh, &g->span->b, g->nb, g->nq * x.hn, dO + r * D,
+               dp + r * lds + a->n, lds);
+    }
+    softmax_backward(w, x, inv, p, dp);
+    memset(dq, 0, rows * D * sizeof(*dq));
+    run_grads(w, x.kvh, a, a->n, rows, qs, dO, p, dp, lds, dq);
+    for (const struct seg *g = t->seg; g < t->seg + t->nseg; g++) {
+        const size_t r = g->at * x.hn, at = r * lds + a->n;
+
+        run_grads(w, x.kvh, &g->span->b, g->nb, g->nq * x.hn, qs + r * D,
+                  dO + r * D, p + at, dp + at, lds, dq + r * D);
+    }
+    scatter_scaled(w->nn, x, width, dq, s->scale, w->dq + col, w->lddq);
+}
+
+/* Spans whose keys are rows lo .. hi-1, and no other span's. */
+struct range {
+    size_t first, end, lo, hi;
+};
+
+static void span_keys(const struct ral_span *sp, size_t *lo, size_t *hi)
+{
+    const struct ral_run *runs[] = {&sp->a, &sp->b};
+
+    *lo = SIZE_MAX;
+    *hi = 0;
+    for (int i = 0; i < 2; i++)
+        if (runs[i]->n) {
+            *lo = min_size(*lo, runs[i]->row);
+            *hi = max_size(*hi, runs[i]->row + runs[i]->n);
+        }
+}
+
+/* The next spans that must be one task, as they share keys or might. */
+static bool range_next(struct range *g, const struct ral_span *spans,
+                       size_t nspans)
+{
+    size_t lo, hi;
+
+    if (g->end >= nspans)
+        return false;
+    g->first = g->end;
+    g->lo = SIZE_MAX;
+    for (; g->end < nspans; g->end++) {
+        span_keys(spans + g->end, &lo, &hi);
+        if (g->end > g->first && lo >= g->hi)
+            break;
+        g->lo = min_size(g->lo, lo);
+        g->hi = max_size(g->hi, hi);
+    }
+    return true;
+}
+
+/* How many tasks a head has: 1 when a span reaches back behind the range that
+ * it falls into, as its keys may then belong to several. */
+static size_t range_count(const struct ral_span *spans, size_t nspans)
+{
+    struct range g = {0, 0, 0, 0};
+    size_t count = 0, before;
+
+    for (before = 0; range_next(&g, spans, nspans); before = g.hi, count++)
+        if (g.lo < before)
+            return 1;
+    return count;
+}
+
+static void backward_range(const struct backward *w, size_t kvh, size_t first,
+                           size_t end)
+{
+    const size_t group = w->s->H / w->s->KV;
+    struct cursor c = {first, 0};
+    struct tile t;
+
+    while (tile_next(&t, &c, w->spans, end, tile_queries(w->s, BLOCK_M)))
+        for (size_t h = 0; h < group; h += BLOCK_M)
+            backward_rows(w, (struct rows){&t, kvh, h,
+                                           min_size(BLOCK_M, group - h)});
+}
+
+/* Tasks are (kv head, range): no two of them write the same rows, and each
+ * adds up in the table's order, whichever thread it runs on. */
+static void backward_work(const struct backward *w, size_t ranges, size_t *next)
+{
+    struct range g = {0, 0, 0, 0};
+    size_t task, done = 0;
+
+    for (;;) {
+#pragma omp atomic capture
+        task = (*next)++;
+        if (task >= w->s->KV * ranges)
+            return;
+        if (ranges == 1) {
+            backward_range(w, task, 0, w->nspans);
+            continue;
+        }
+        if (task % ranges < done) {
+            g = (struct range){0, 0, 0, 0};
+            done = 0;
+        }
+        for (; done <= task % ranges; done++)
+            range_next(&g, w->spans, w->nspans);
+        backward_range(w, task / ranges, g.first, g.end);
+    }
+}
+
+void ral_attention_backward(const struct ral_nn *nn,
+                            const struct ral_attn_shape *s,
+                            const struct ral_kv *kv,
+                            const struct ral_span *spans, size_t nspans,
+                            const float *q, size_t ldq, const float *k,
+                            const float *v, size_t ldkv, const float *dO,
+                            size_t ldo, const float *const *dpolicy, float *dq,
+                            size_t lddq, float *dk, float *dv, size_t lddkv)
+{
+    const struct backward w = {nn, s, kv, spans, nspans, q, ldq, k, v, ldkv,
+                               dO, ldo, dpolicy, dq, lddq, dk, dv, lddkv};
+    const size_t ranges = range_count(spans, nspans);
+    size_t next = 0;
+    int threads;
+
+    assert(s->H % s->KV == 0 && kv->KV == s->KV && kv->D == s->D);
+    threads = threads_for(nn, s->KV * ranges, madds(s, spans, nspans));
+    if (threads == 1) {
+        backward_work(&w, ranges, &next);
+        return;
+    }
+#pragma omp parallel num_threads(threads)
+    backward_work(&w, ranges, &next);
+}
