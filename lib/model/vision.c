@@ -1,0 +1,267 @@
+/* lib/model/vision.c - the tower: patches to features of visual tokens.
+ *
+ * Patches are gathered into window order before the first product; rows are
+ * independent until attention, so the order of the rest follows.
+ */
+#include "model/vision.h"
+
+#include <string.h>
+
+/* Runs of keys start at panels. */
+static size_t aligned(size_t n)
+{
+    return (n + RAL_PANEL - 1) / RAL_PANEL * RAL_PANEL;
+}
+
+size_t ral_picture_tokens(const struct ral_config *c,
+                          const struct ral_picture *p)
+{
+    return p->h * p->w / (c->vision.merge * c->vision.merge);
+}
+
+static size_t patch_numbers(const struct ral_vision_config *v)
+{
+    return v->channels * v->temporal * v->patch * v->patch;
+}
+
+void ral_rotary_fill(size_t n, const float *freq, float pos, float *cos,
+                     float *sin)
+{
+    for (size_t j = 0; j < n; j++) {
+        double s, c;
+
+        ral_sincos_d((double)(pos * freq[j]), &s, &c);
+        cos[j] = (float)c;
+        sin[j] = (float)s;
+    }
+}
+
+static void add_segment(struct ral_layout *l, size_t row, size_t n)
+{
+    const struct ral_run run = {l->slots, row, n};
+
+    l->put[l->nput++] = run;
+    l->span[l->nspan++] = (struct ral_span){
+        .q0 = row, .nq = n, .b = run, .causal = false};
+    l->slots += aligned(n);
+}
+
+/* The k-th unit of a picture in window order, and its patches' positions. */
+struct walk {
+    const struct ral_model *m;
+    struct ral_vision_saved *v;
+    float *cos, *sin;
+    const struct ral_picture *pic;
+    size_t first;  // units before this picture
+    size_t k;      // units placed so far
+    const float *patches;
+};
+
+static void place_unit(struct walk *w, size_t uy, size_t ux)
+{
+    const struct ral_vision_config *c = &w->m->config.vision;
+    const size_t m = c->merge, quarter = c->width / c->heads / 4;
+    const size_t unit = uy * (w->pic->w / m) + ux, P = patch_numbers(c);
+
+    w->v->order[w->k] = w->first + unit;
+    memcpy(w->v->input + w->k * m * m * P, w->pic->patches + unit * m * m * P,
+           m * m * P * sizeof(float));
+    for (size_t i = 0; i < m * m; i++) {
+        float *cos = w->cos + (w->k * m * m + i) * 2 * quarter;
+        float *sin = w->sin + (w->k * m * m + i) * 2 * quarter;
+
+        ral_rotary_fill(quarter, w->m->vision_freq, (float)(uy * m + i / m),
+                        cos, sin);
+        ral_rotary_fill(quarter, w->m->vision_freq, (float)(ux * m + i % m),
+                        cos + quarter, sin + quarter);
+    }
+    w->k++;
+}
+
+static void place_picture(struct walk *w)
+{
+    const struct ral_vision_config *c = &w->m->config.vision;
+    const size_t m = c->merge, edge = c->window / m / c->patch;
+    const size_t H = w->pic->h / m, W = w->pic->w / m, start = w->k;
+
+    for (size_t wy = 0; wy < H; wy += edge) {
+        for (size_t wx = 0; wx < W; wx += edge) {
+            const size_t from = w->k;
+
+            for (size_t y = wy; y < H && y < wy + edge; y++)
+                for (size_t x = wx; x < W && x < wx + edge; x++)
+                    place_unit(w, y, x);
+            add_segment(&w->v->windows, from * m * m, (w->k - from) * m * m);
+        }
+    }
+    add_segment(&w->v->frames, start * m * m, (w->k - start) * m * m);
+    w->first += H * W;
+}
+
+static int layout_alloc(struct ral_layout *l, size_t n, struct ral_arena *a)
+{
+    *l = (struct ral_layout){.span = RAL_NEW(a, struct ral_span, n),
+                             .put = RAL_NEW(a, struct ral_run, n)};
+    return l->span && l->put ? 0 : -RAL_ENOMEM;
+}
+
+static int prepare(const struct ral_model *m, const struct ral_picture *p,
+                   size_t n, struct ral_vision_saved *v, struct ral_arena *a)
+{
+    const struct ral_vision_config *c = &m->config.vision;
+    const size_t mm = c->merge * c->merge, D = c->width / c->heads;
+    const size_t edge = c->window / c->merge / c->patch;
+    struct walk w = {.m = m, .v = v};
+    size_t windows = 0;
+
+    memset(v, 0, sizeof(*v));
+    for (size_t i = 0; i < n; i++) {
+        v->units += ral_picture_tokens(&m->config, &p[i]);
+        windows += ((p[i].h / c->merge + edge - 1) / edge) *
+                   ((p[i].w / c->merge + edge - 1) / edge);
+    }
+    v->order = RAL_NEW(a, size_t, v->units);
+    v->input = RAL_NEW(a, float, v->units * mm * patch_numbers(c));
+    w.cos = RAL_NEW(a, float, v->units * mm * (D / 2));
+    w.sin = RAL_NEW(a, float, v->units * mm * (D / 2));
+    if (!v->order || !v->input || !w.cos || !w.sin ||
+        layout_alloc(&v->windows, windows, a) < 0 ||
+        layout_alloc(&v->frames, n, a) < 0)
+        return -RAL_ENOMEM;
+    v->stack = (struct ral_stack){
+        .m = m,
+        .shape = {c->heads, c->heads, D, 0},
+        .width = c->width,
+        .inner = c->inner,
+        .eps = 1e-6f, // hard-coded in the reference
+        .N = v->units * mm,
+        .cos = w.cos,
+        .sin = w.sin,
+    };
+    v->stack.shape.scale = 1.0f / __builtin_sqrtf((float)D);
+    for (size_t i = 0; i < n; i++) {
+        w.pic = &p[i];
+        place_picture(&w);
+    }
+    return 0;
+}
+
+static int make_kv(const struct ral_vision_saved *v, struct ral_kv *kv,
+                   struct ral_arena *a)
+{
+    const size_t slots = v->windows.slots > v->frames.slots
+                             ? v->windows.slots
+                             : v->frames.slots;
+
+    return ral_kv_init(kv, a, v->stack.shape.KV, v->stack.shape.D, slots);
+}
+
+static int merge_forward(const struct ral_model *m, struct ral_vision_saved *v,
+                         float *features, struct ral_arena *a)
+{
+    const struct ral_table *t = &m->table;
+    const size_t U = v->units, M = m->w[t->merger[0].w].K,
+                 out = m->config.width;
+    float *sorted = RAL_NEW(a, float, U * out);
+
+    v->r = RAL_NEW(a, float, v->stack.N);
+    v->normed = RAL_NEW(a, float, U * M);
+    v->inner = RAL_NEW(a, float, U * M);
+    v->act = RAL_NEW(a, float, U * M);
+    if (!sorted || !v->r || !v->normed || !v->inner || !v->act)
+        return -RAL_ENOMEM;
+    ral_norm_forward(m, t->merger_norm, v->stack.eps, v->stack.N, v->x,
+                     v->normed, v->r);
+    ral_linear_forward(m, t->merger[0], U, v->normed, M, false, v->inner, M);
+    for (size_t i = 0; i < U; i++)
+        m->nn->k.gelu(M, v->inner + i * M, v->act + i * M);
+    ral_linear_forward(m, t->merger[1], U, v->act, M, false, sorted, out);
+    for (size_t k = 0; k < U; k++)
+        memcpy(features + v->order[k] * out, sorted + k * out,
+               out * sizeof(float));
+    return 0;
+}
+
+int ral_vision_forward(const struct ral_model *m, const struct ral_picture *p,
+                       size_t n, bool keep, struct ral_vision_saved *v,
+                       float *features, struct ral_arena *a)
+{
+    const struct ral_vision_config *c = &m->config.vision;
+    const size_t P = patch_numbers(c);
+    const struct ral_mark mark = ral_arena_mark(a);
+    const struct ral_linear embed = {m->table.patch, -1};
+    struct ral_kv kv;
+    int rc;
+
+    if ((rc = prepare(m, p, n, v, a)) < 0 || (rc = make_kv(v, &kv, a)) < 0)
+        return rc;
+    v->x = RAL_NEW(a, float, v->stack.N * c->width);
+    v->block = RAL_ZNEW(a, struct ral_saved, c->depth);
+    if (!v->x || !v->block)
+        return -RAL_ENOMEM;
+    ral_linear_forward(m, embed, v->stack.N, v->input, P, false, v->x,
+                       c->width);
+    for (size_t i = 0; i < c->depth; i++)
+        if ((rc = ral_block_forward(&v->stack, &m->table.tower[i],
+                                    c->full[i] ? &v->frames : &v->windows,
+                                    &kv, v->x, keep ? &v->block[i] : NULL,
+                                    NULL, a)) < 0)
+            return rc;
+    rc = merge_forward(m, v, features, a);
+    if (!keep)
+        ral_arena_rewind(a, mark);
+    return rc;
+}
+
+/* Gradient of the merger, down to the tower's last output dx. */
+static int merge_backward(const struct ral_model *m,
+                          const struct ral_vision_saved *v,
+                          const float *dfeatures, float *dx, float *grad,
+                          struct ral_arena *a)
+{
+    const struct ral_table *t = &m->table;
+    const size_t U = v->units, M = m->w[t->merger[0].w].K,
+                 out = m->config.width;
+    float *dy = RAL_NEW(a, float, U * out), *da = RAL_NEW(a, float, U * M);
+    float *dn = RAL_NEW(a, float, U * M);
+
+    if (!dy || !da || !dn)
+        return -RAL_ENOMEM;
+    for (size_t k = 0; k < U; k++)
+        memcpy(dy + k * out, dfeatures + v->order[k] * out,
+               out * sizeof(float));
+    ral_linear_backward(m, t->merger[1], U, v->act, M, dy, out, false, da, M,
+                        grad);
+    for (size_t i = 0; i < U; i++)
+        m->nn->k.gelu_backward(M, v->inner + i * M, da + i * M, da + i * M);
+    ral_linear_backward(m, t->merger[0], U, v->normed, M, da, M, false, dn, M,
+                        grad);
+    return ral_norm_backward(m, t->merger_norm, v->stack.N, v->x, v->r, dn, dx,
+                             grad, a);
+}
+
+int ral_vision_backward(const struct ral_model *m,
+                        const struct ral_vision_saved *v,
+                        const float *dfeatures, float *grad,
+                        struct ral_arena *a)
+{
+    const struct ral_vision_config *c = &m->config.vision;
+    const struct ral_mark mark = ral_arena_mark(a);
+    float *dx = RAL_ZNEW(a, float, v->stack.N * c->width);
+    struct ral_kv kv;
+    int rc;
+
+    if (!dx || make_kv(v, &kv, a) < 0)
+        return -RAL_ENOMEM;
+    rc = merge_backward(m, v, dfeatures, dx, grad, a);
+    for (size_t i = c->depth; rc == 0 && i-- > 0;)
+        rc = ral_block_backward(&v->stack, &m->table.tower[i],
+                                c->full[i] ? &v->frames : &v->windows, &kv,
+                                &v->block[i], NULL, dx, grad, a);
+    if (rc == 0)
+        ral_linear_backward(m, (struct ral_linear){m->table.patch, -1},
+                            v->stack.N, v->input, patch_numbers(c), dx,
+                            c->width, false, NULL, 0, grad);
+    ral_arena_rewind(a, mark);
+    return rc;
+}
