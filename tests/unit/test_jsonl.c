@@ -97,6 +97,27 @@ START_TEST(long_lines_cross_the_buffer)
 }
 END_TEST
 
+START_TEST(a_line_end_may_be_the_first_byte_of_a_read)
+{
+    enum { N = 64 << 10 };
+    char *text = calloc(1, N + 8);
+    struct ral_lines *l;
+    const char *line;
+    size_t len;
+
+    for (size_t n = N - 2; n < N + 3; n++) {
+        memset(text, 'a', n);
+        strcpy(text + n, "\nb\n");
+        l = open_text(text, N + 9);
+        ck_assert_int_eq(ral_lines_next(l, &line, &len, NULL), 1);
+        ck_assert_uint_eq(len, n);
+        expect_line(l, "b", 2);
+        expect_end(l);
+    }
+    free(text);
+}
+END_TEST
+
 START_TEST(a_line_over_the_limit_is_named)
 {
     struct ral_err err = {0};
@@ -207,6 +228,7 @@ int main(void)
     tcase_add_test(t, blank_lines_count_but_are_skipped);
     tcase_add_test(t, a_mark_of_byte_order_is_no_part_of_the_line);
     tcase_add_test(t, long_lines_cross_the_buffer);
+    tcase_add_test(t, a_line_end_may_be_the_first_byte_of_a_read);
     tcase_add_test(t, a_line_over_the_limit_is_named);
     tcase_add_test(t, seeking_returns_the_same_line);
     tcase_add_test(t, a_stream_or_a_missing_file_is_named);
