@@ -17,12 +17,12 @@ struct ral_lines {
     char *name;
     size_t max_line;
     struct ral_buf buf;
-    size_t pos;        // of the next line in buf
-    size_t scanned;    // bytes from pos on that hold no line end
-    uint64_t base;     // offset in the file of buf's first byte
-    uint64_t offset;   // of the line last returned
-    size_t number;     // of the line last returned
-    bool end;          // nothing is left to read
+    size_t pos;      // of the next line in buf
+    size_t scanned;  // bytes from pos on that hold no line end
+    uint64_t base;   // offset in the file of buf's first byte
+    uint64_t offset; // of the line last returned
+    size_t number;   // of the line last returned
+    bool end;        // nothing is left to read
 };
 
 int ral_lines_open(struct ral_lines **out, const char *path, size_t max_line,
@@ -73,8 +73,8 @@ static int fill(struct ral_lines *l, struct ral_err *err)
     }
     if (ral_buf_reserve(&l->buf, READ_SIZE + 1) < 0)
         return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", l->name);
-    got = ral_read_some(l->fd, l->buf.data + l->buf.len, READ_SIZE, l->name,
-                        err);
+    got =
+        ral_read_some(l->fd, l->buf.data + l->buf.len, READ_SIZE, l->name, err);
     if (got < 0)
         return (int)got;
     l->buf.len += (size_t)got;

@@ -30,13 +30,12 @@ static int by_name(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-const struct ral_st_tensor *ral_safetensors_find(
-    const struct ral_safetensors *st, const char *name)
+const struct ral_st_tensor *
+ral_safetensors_find(const struct ral_safetensors *st, const char *name)
 {
     const struct ral_st_tensor key = {.name = name};
 
-    return st->n ? bsearch(&key, st->tensor, st->n, sizeof key, by_name)
-                 : NULL;
+    return st->n ? bsearch(&key, st->tensor, st->n, sizeof key, by_name) : NULL;
 }
 
 /* ---- one tensor's entry in a header ---- */
@@ -70,8 +69,8 @@ static int parse_shape(struct ral_st_tensor *t, const json_t *shape,
     t->rank = json_array_size(shape);
     if (t->rank > RAL_ST_RANK_MAX)
         return ral_err_set(err, -RAL_EINVAL,
-                           "%s: tensor '%s': over %d dimensions", path,
-                           t->name, RAL_ST_RANK_MAX);
+                           "%s: tensor '%s': over %d dimensions", path, t->name,
+                           RAL_ST_RANK_MAX);
     for (size_t i = 0; i < t->rank; i++)
         if (!parse_size(json_array_get(shape, i), &t->shape[i]))
             return ral_err_set(err, -RAL_EINVAL,
@@ -104,8 +103,8 @@ static int parse_tensor(struct ral_st_tensor *t, const json_t *v,
                            t->name);
     if (parse_dtype(json_string_value(dtype), &t->dtype) < 0)
         return ral_err_set(err, -RAL_EINVAL,
-                           "%s: tensor '%s': dtype '%s' is not supported",
-                           path, t->name, json_string_value(dtype));
+                           "%s: tensor '%s': dtype '%s' is not supported", path,
+                           t->name, json_string_value(dtype));
     if ((rc = parse_shape(t, json_object_get(v, "shape"), path, err)) < 0)
         return rc;
     if (json_array_size(off) != 2 || !parse_size(json_array_get(off, 0), &b) ||
@@ -120,9 +119,10 @@ static int parse_tensor(struct ral_st_tensor *t, const json_t *v,
                            "is cut short or its header lies",
                            path, t->name, e, len);
     if (e - b != t->nbytes)
-        return ral_err_set(err, -RAL_EINVAL,
-                           "%s: tensor '%s': %zu bytes where its shape needs %zu",
-                           path, t->name, e - b, t->nbytes);
+        return ral_err_set(
+            err, -RAL_EINVAL,
+            "%s: tensor '%s': %zu bytes where its shape needs %zu", path,
+            t->name, e - b, t->nbytes);
     t->data = data + b;
     return 0;
 }
@@ -179,11 +179,12 @@ static int check_metadata(const json_t *meta, const char *path,
     if (!json_is_object(meta))
         return ral_err_set(err, -RAL_EINVAL,
                            "%s: __metadata__ is not an object", path);
-    json_object_foreach ((json_t *)(uintptr_t)meta, key, v)
-        if (!json_is_string(v))
-            return ral_err_set(err, -RAL_EINVAL,
-                               "%s: __metadata__.%s is not a string", path,
-                               key);
+    json_object_foreach(
+        (json_t *)(uintptr_t)meta, key,
+        v) if (!json_is_string(v)) return ral_err_set(err, -RAL_EINVAL,
+                                                      "%s: __metadata__.%s is "
+                                                      "not a string",
+                                                      path, key);
     return 0;
 }
 
@@ -197,8 +198,8 @@ static json_t *read_header(const struct ral_st_file *f, const uint8_t **data,
 
     if (m->len < 8) {
         ral_err_set(err, -RAL_EINVAL,
-                    "%s: %zu bytes are too few for a safetensors file",
-                    f->path, m->len);
+                    "%s: %zu bytes are too few for a safetensors file", f->path,
+                    m->len);
         return NULL;
     }
     memcpy(&n, m->data, 8);
@@ -211,8 +212,8 @@ static json_t *read_header(const struct ral_st_file *f, const uint8_t **data,
         return NULL;
     }
     if (!n || m->data[8] != '{') {
-        ral_err_set(err, -RAL_EINVAL,
-                    "%s: the header does not begin with '{'", f->path);
+        ral_err_set(err, -RAL_EINVAL, "%s: the header does not begin with '{'",
+                    f->path);
         return NULL;
     }
     *data = m->data + 8 + n;
@@ -237,7 +238,8 @@ static int read_file(struct ral_arena *a, const struct ral_st_file *f,
         return err && err->code ? -err->code : -RAL_EINVAL;
     if (!(t = RAL_ZNEW(a, struct ral_st_tensor, json_object_size(h) + 1)))
         goto nomem;
-    json_object_foreach (h, name, v) {
+    json_object_foreach(h, name, v)
+    {
         if (!strcmp(name, "__metadata__")) {
             if ((rc = check_metadata(v, f->path, err)) < 0)
                 goto done;
@@ -307,8 +309,8 @@ int ral_safetensors_open_file(struct ral_safetensors **out, const char *path,
     if (!st)
         return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
     if ((rc = add_file(st, path, err)) < 0 ||
-        (rc = read_file(&st->arena, &st->file[0], &st->tensor, &st->n,
-                        err)) < 0) {
+        (rc = read_file(&st->arena, &st->file[0], &st->tensor, &st->n, err)) <
+            0) {
         ral_safetensors_close(st);
         return rc;
     }
@@ -351,7 +353,8 @@ static int read_index(struct ral_safetensors *st, json_t *map, size_t *files,
     if (!n)
         return ral_err_set(err, -RAL_EINVAL, "%s: no weight_map with tensors",
                            st->index);
-    json_object_foreach (map, name, v) {
+    json_object_foreach(map, name, v)
+    {
         if (!json_is_string(v) || !plain_name(json_string_value(v)))
             return ral_err_set(err, -RAL_EINVAL,
                                "%s: tensor '%s': its file is not a plain name",
@@ -379,8 +382,7 @@ static int take_mapped(struct ral_safetensors *st, const struct ral_st_file *f,
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < n; i++) {
-        const struct ral_st_tensor *t =
-            ral_safetensors_find(&shard, m[i].name);
+        const struct ral_st_tensor *t = ral_safetensors_find(&shard, m[i].name);
 
         if (!t)
             return ral_err_set(err, -RAL_EINVAL,
@@ -407,8 +409,8 @@ static int open_shards(struct ral_safetensors *st, const char *dir,
         if (!path)
             return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", dir);
         if ((rc = add_file(st, path, err)) == 0)
-            rc = take_mapped(st, &st->file[st->nfiles - 1], m + from,
-                             to - from, err);
+            rc = take_mapped(st, &st->file[st->nfiles - 1], m + from, to - from,
+                             err);
         free(path);
     }
     if (rc == 0)
@@ -521,8 +523,7 @@ static int make_header(const struct ral_st_tensor *const *t, size_t n,
 
 /* Small tensors are gathered, large ones written from where they lie. */
 static int write_data(int fd, const struct ral_st_tensor *const *t, size_t n,
-                      struct ral_buf *b, const char *path,
-                      struct ral_err *err)
+                      struct ral_buf *b, const char *path, struct ral_err *err)
 {
     const size_t piece = (size_t)1 << 20;
     int rc = 0;
@@ -569,8 +570,8 @@ int ral_safetensors_write(const char *path, const struct ral_st_tensor *t,
     qsort(order, n, sizeof(*order), by_size);
     if (make_header(order, n, &b) < 0)
         rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
-    else if ((fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
-                        0666)) < 0)
+    else if ((fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)) <
+             0)
         rc = ral_err_errno(err, "%s: cannot create", path);
     else
         rc = write_data(fd, order, n, &b, path, err);

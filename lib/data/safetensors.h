@@ -30,9 +30,9 @@ struct ral_st_file {
 struct ral_safetensors {
     struct ral_st_tensor *tensor; // sorted by name
     size_t n;
-    struct ral_st_file *file;     // the shards, in order of their names
+    struct ral_st_file *file; // the shards, in order of their names
     size_t nfiles;
-    char *index;                  // path of the index; NULL without one
+    char *index; // path of the index; NULL without one
     struct ral_arena arena;
 };
 
@@ -50,8 +50,8 @@ int ral_safetensors_open_file(struct ral_safetensors **out, const char *path,
 void ral_safetensors_close(struct ral_safetensors *st);
 
 /* NULL when there is none of that name. */
-const struct ral_st_tensor *ral_safetensors_find(
-    const struct ral_safetensors *st, const char *name);
+const struct ral_st_tensor *
+ral_safetensors_find(const struct ral_safetensors *st, const char *name);
 
 /**
  * Writes a new file (an existing one is refused): tensors by falling element

@@ -18,7 +18,7 @@ struct ral_yaml_node {
     size_t line, column; // from 1
     const char *key;     // of a mapping's entry; NULL otherwise
     size_t key_line, key_column;
-    size_t n;            // entries of a sequence or mapping
+    size_t n;                           // entries of a sequence or mapping
     struct ral_yaml_node *first, *next; // first entry; next of the parent
 };
 
@@ -34,8 +34,7 @@ struct ral_yaml {
  * a second document and more than 32 levels are errors with their place:
  * "recipe.yaml:12:3: ...".
  */
-int ral_yaml_read(struct ral_yaml **out, const char *path,
-                  struct ral_err *err);
+int ral_yaml_read(struct ral_yaml **out, const char *path, struct ral_err *err);
 /* The same from memory; path is for messages. */
 int ral_yaml_parse(struct ral_yaml **out, const char *text, size_t len,
                    const char *path, struct ral_err *err);

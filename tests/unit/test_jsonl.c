@@ -51,7 +51,8 @@ static void expect_end(struct ral_lines *l)
 
 START_TEST(blank_lines_count_but_are_skipped)
 {
-    struct ral_lines *l = open_text("\xef\xbb\xbf\n{}\r\n \t\r\n\n[1]\nlast", 9);
+    struct ral_lines *l =
+        open_text("\xef\xbb\xbf\n{}\r\n \t\r\n\n[1]\nlast", 9);
 
     expect_line(l, "{}", 2);
     expect_line(l, "[1]", 5);

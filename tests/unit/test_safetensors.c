@@ -55,8 +55,7 @@ static void refused(const char *why)
 
     ck_assert_int_eq(ral_safetensors_open_file(&st, path, &err), -RAL_EINVAL);
     ck_assert_ptr_null(st);
-    ck_assert_msg(strstr(err.msg, why) && strstr(err.msg, path), "%s",
-                  err.msg);
+    ck_assert_msg(strstr(err.msg, why) && strstr(err.msg, path), "%s", err.msg);
 }
 
 static void refuse(const char *header, size_t data, const char *why)
@@ -93,8 +92,7 @@ START_TEST(round_trip_sorted_and_aligned)
                   err.msg);
     ck_assert_uint_eq(st->n, 5);
     for (size_t i = 1; i < st->n; i++)
-        ck_assert_int_lt(strcmp(st->tensor[i - 1].name, st->tensor[i].name),
-                         0);
+        ck_assert_int_lt(strcmp(st->tensor[i - 1].name, st->tensor[i].name), 0);
     for (size_t i = 0; i < 5; i++) {
         p = ral_safetensors_find(st, t[i].name);
         ck_assert_ptr_nonnull(p);
@@ -208,9 +206,11 @@ START_TEST(tensors_that_lie)
     refuse("{" T("a", "U8", "[1]", 1, 0) "}", 1, "data_offsets");
     refuse("{" T("a", "U8", "[1]", -1, 0) "}", 1, "data_offsets");
     refuse("{" T("a", "U8", "[2]", 0, 2) "}", 1, "ends at byte 2 of 1");
-    refuse("{" T("a", "U8", "[1]", 9223372036854775806,
-                 9223372036854775807) "}", 1, "ends at byte");
-    refuse("{" T("a", "F32", "[2]", 0, 4) "}", 4, "4 bytes where its shape needs 8");
+    refuse(
+        "{" T("a", "U8", "[1]", 9223372036854775806, 9223372036854775807) "}",
+        1, "ends at byte");
+    refuse("{" T("a", "F32", "[2]", 0, 4) "}", 4,
+           "4 bytes where its shape needs 8");
 }
 END_TEST
 
@@ -243,10 +243,10 @@ static void refuse_dir(const char *index, const char *why)
 
 START_TEST(shards_by_their_index)
 {
-    const char *a = "{" T("z", "U8", "[1]", 0, 1) "," T("b", "U8", "[2]", 1, 3)
-        "}";
-    const char *b = "{" T("m", "U8", "[3]", 0, 3) "," T("b", "I8", "[3]", 3, 6)
-        "}";
+    const char *a =
+        "{" T("z", "U8", "[1]", 0, 1) "," T("b", "U8", "[2]", 1, 3) "}";
+    const char *b =
+        "{" T("m", "U8", "[3]", 0, 3) "," T("b", "I8", "[3]", 3, 6) "}";
     struct ral_safetensors *st;
     struct ral_err err = {0};
 
@@ -284,7 +284,8 @@ START_TEST(shards_by_their_index)
 }
 END_TEST
 
-/* Every cut of a good file is refused, and every one-byte change is survived. */
+/* Every cut of a good file is refused, and every one-byte change is survived.
+ */
 START_TEST(cuts_and_flips)
 {
     const float w[2] = {1, 2};

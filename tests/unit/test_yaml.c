@@ -41,8 +41,8 @@ START_TEST(a_tree_with_places)
     ck_assert_ptr_nonnull(v);
     ck_assert_str_eq(v->text, "60");
     ck_assert_str_eq(v->key, "steps");
-    ck_assert(v->plain && v->line == 3 && v->column == 10 &&
-              v->key_line == 3 && v->key_column == 3);
+    ck_assert(v->plain && v->line == 3 && v->column == 10 && v->key_line == 3 &&
+              v->key_column == 3);
     ck_assert(!ral_yaml_get(y->root, "train.name")->plain);
     v = ral_yaml_get(y->root, "list");
     ck_assert(v->type == RAL_YAML_SEQUENCE && v->n == 2);
