@@ -10,6 +10,7 @@ O        = build/$(or $(SAN),plain)
 san      = $(SAN:%=-fsanitize=%)
 OBJ      = $(patsubst %.c,$O/%.o,$(wildcard lib/*/*.c))
 CMDS     = $(patsubst cmd/%.c,$O/%,$(wildcard cmd/*.c))
+TOOLS    = $(patsubst tests/tools/%.c,$O/tools/%,$(wildcard tests/tools/*.c))
 UNIT     = $(patsubst tests/unit/%.c,$O/unit/%,$(wildcard tests/unit/test_*.c))
 
 all: $(CMDS)
@@ -35,7 +36,11 @@ $O/unit/%: $O/tests/unit/%.o $O/libral.a
 	@mkdir -p $(@D)
 	$(CC) -fopenmp $(san) -Wl,--as-needed -o $@ $^ $(shell pkg-config --libs check) $(LDLIBS)
 
-units: $(UNIT)
+$O/tools/%: $O/tests/tools/%.o $O/libral.a
+	@mkdir -p $(@D)
+	$(CC) -fopenmp $(san) -Wl,--as-needed -o $@ $^ $(LDLIBS)
+
+units: $(UNIT) $(TOOLS)
 check: all units
 	O=$(abspath $O) prove -e '' --timer $(UNIT) $(wildcard tests/*.sh tests/cli/*.sh)
 clean:

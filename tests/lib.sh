@@ -2,7 +2,7 @@
 set -eu
 top=$(cd "${0%/*}" && while [ ! -f Makefile ]; do cd ..; done && pwd)
 O=${O:-$top/build/plain}
-PATH=$O:$PATH
+PATH=$O:$O/tools:$PATH
 export PATH
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
