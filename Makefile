@@ -12,8 +12,12 @@ OBJ      = $(patsubst %.c,$O/%.o,$(wildcard lib/*/*.c))
 CMDS     = $(patsubst cmd/%.c,$O/%,$(wildcard cmd/*.c))
 TOOLS    = $(patsubst tests/tools/%.c,$O/tools/%,$(wildcard tests/tools/*.c))
 UNIT     = $(patsubst tests/unit/%.c,$O/unit/%,$(wildcard tests/unit/test_*.c))
+SCRIPTS  = $(patsubst cmd/%,$O/%,$(filter-out %.c,$(wildcard cmd/ral-*)))
+SHELLS   = $(filter-out tests/lib.sh,$(wildcard tests/*.sh tests/cli/*.sh))
+PREFIX   = /usr/local
+DEST     = $(DESTDIR)$(PREFIX)
 
-all: $(CMDS)
+all: $(CMDS) $(SCRIPTS)
 
 # Kernels are compiled once per instruction set and chosen at start.
 ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
@@ -40,12 +44,35 @@ $O/tools/%: $O/tests/tools/%.o $O/libral.a
 	@mkdir -p $(@D)
 	$(CC) -fopenmp $(san) -Wl,--as-needed -o $@ $^ $(LDLIBS)
 
+$(SCRIPTS): $O/%: cmd/%
+	@mkdir -p $(@D)
+	install -m 755 $< $@
+
 units: $(UNIT) $(TOOLS)
 check: all units
-	O=$(abspath $O) prove -e '' --timer $(UNIT) $(wildcard tests/*.sh tests/cli/*.sh)
+	O=$(abspath $O) prove -e '' --timer $(UNIT) $(SHELLS)
+# What a sanitizer should see: unit tests, and programs on bad input.
+check-bad: all units
+	O=$(abspath $O) prove -e '' --timer $(UNIT) $(wildcard tests/cli/bad_*.sh)
+
+install: all $O/libral.a
+	install -d $(DEST)/bin $(DEST)/lib/pkgconfig $(DEST)/share/ral
+	for f in $(CMDS) $(SCRIPTS); do install $$f $(DEST)/bin || exit 1; done
+	install -m 644 $O/libral.a $(DEST)/lib
+	for f in lib/*/*.h; do \
+	    install -D -m 644 $$f $(DEST)/include/ral/$${f#lib/} || exit 1; done
+	for f in $(wildcard man/*.[1-9]); do \
+	    install -D -m 644 -t $(DEST)/share/man/man$${f##*.} $$f || exit 1; done
+	cp -R share/. $(DEST)/share/ral
+	printf '%s\n' 'prefix=$(PREFIX)' 'Name: ral' \
+	    'Description: reinforced attention learning' \
+	    "Version: $$(sed -n 's/.*RAL_VERSION "\(.*\)"/\1/p' lib/base/version.h)" \
+	    'Requires: $(PKGS)' 'Cflags: -I$${prefix}/include/ral' \
+	    'Libs: -L$${prefix}/lib -lral -fopenmp -lstemmer -lm' \
+	    >$(DEST)/lib/pkgconfig/ral.pc
 clean:
 	rm -rf build
 
-.PHONY: all units check clean
+.PHONY: all units check check-bad install clean
 .SECONDARY:
 -include $(shell find $O -name '*.d' 2>/dev/null)

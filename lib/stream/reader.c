@@ -449,8 +449,7 @@ fail:
 int ral_reader_open_files(struct ral_reader **out, char *const *path, size_t n,
                           size_t max_record, struct ral_err *err)
 {
-    static char dash[] = "-";
-    static char *const only_stdin[] = {dash};
+    static char *const only_stdin[] = {"-"};
     struct ral_reader *r = reader_new(max_record);
     int rc;
 

@@ -1,4 +1,4 @@
-/* lib/job/version.c - the version line of programs that compute. */
+/* lib/job/about.c - the version line of programs that compute. */
 #include <stdio.h>
 
 #include <cblas.h>

@@ -1,0 +1,100 @@
+#!/bin/sh
+# tests/layers.sh - who may include whom, and other rules about the sources.
+. "${0%/*}/lib.sh"
+cd "$top"
+found=$scratch/found
+
+# Layer of each module; a file includes its own module and lower layers.
+cat >"$scratch/layers" <<'END'
+base 0
+stream 1
+data 1
+media 1
+draw 1
+text 1
+nn 1
+prompt 2
+model 2
+rl 2
+reward 2
+synth 2
+dist 2
+train 3
+eval 3
+job 4
+END
+
+none() {                # none NAME: $found must be empty
+    if [ -s "$found" ]; then
+        ok 1 "$1"
+        sed 's/^/# /' "$found"
+    else
+        ok 0 "$1"
+    fi
+}
+
+# "lib/rl/pg.c base/err.h" a line
+grep -H '^#include "' lib/*/*.[ch] |
+    sed 's/:#include "/ /; s/".*//' >"$scratch/includes"
+
+awk 'NR == FNR { layer[$1] = $2; next }
+{
+    split($1, from, "/"); split($2, to, "/")
+    if (!(from[2] in layer))
+        print $1 ": module " from[2] " has no layer"
+    else if (!(to[1] in layer))
+        print $1 ": includes " $2 ", which names no module"
+    else if (to[1] != from[2] && layer[to[1]] >= layer[from[2]])
+        print $1 ": layer " layer[from[2]] " includes " $2 \
+              " of layer " layer[to[1]]
+}' "$scratch/layers" "$scratch/includes" >"$found"
+none 'a file includes its own module and lower layers only'
+
+while read -r file include; do
+    [ -f "lib/$include" ] || echo "$file: no lib/$include"
+done <"$scratch/includes" >"$found"
+none 'every included file is there'
+
+grep -H '^#include "' cmd/*.c 2>/dev/null |
+    grep -vE ':#include "(base|job)/' >"$found" || true
+none 'programs include base and job only'
+
+for f in lib/*/*.[ch]; do
+    m=${f#lib/}
+    s=${f##*/}
+    echo "${s%.*} ${m%%/*}"
+done | sort -u | cut -d' ' -f1 | uniq -d >"$found"
+none 'file names are unique in lib'
+
+# Headers alone, in one call of the compiler.
+${CC:-cc} -std=c11 -D_GNU_SOURCE -Ilib $(pkg-config --cflags openblas jansson \
+    libcbor libzstd cairo libpcre2-8) -Wall -Wextra -Wno-unused-function -fsyntax-only -x c \
+    $(ls lib/*/*.h | grep -v '_body\.h$') >"$found" 2>&1 || true
+grep -v '#pragma once in main file' "$found" >"$scratch/h" || true
+mv "$scratch/h" "$found"
+none 'every header compiles alone'
+
+# The library speaks through its caller; options, log and version are for that.
+for f in lib/*/*.c; do
+    case $f in
+    lib/base/opt.c | lib/base/log.c | lib/job/common.c | lib/job/about.c) ;;
+    *) sed 's/"\([^"\\]\|\\.\)*"//g; s:^ *[/*].*::; s://.*::' "$f" |
+        grep -nE '\<(printf|puts|putchar|perror|_?exit|abort)\(|\<(stdout|stderr)\>' |
+        sed "s:^:$f\::" ;;
+    esac
+done >"$found"
+none 'the library does not print or exit'
+
+case $O in
+*address* | *thread*) ;;
+*)
+    [ -f "$O/libral.a" ] || make -s O="$O" "$O/libral.a" >/dev/null
+    objdump -t "$O/libral.a" |
+        awk '/:     file format/ { file = $1 }
+             $0 ~ /[ \t]\.(t?bss|t?data)(\.[A-Za-z_]+)?[ \t]/ &&
+             $0 !~ /\.rel\.ro/ && $NF !~ /^\./ && $0 ~ / O / {
+                 print file " " $NF }' >"$found"
+    none 'the library has no global mutable state'
+    ;;
+esac
+finish
