@@ -44,6 +44,10 @@ $O/tools/%: $O/tests/tools/%.o $O/libral.a
 	@mkdir -p $(@D)
 	$(CC) -fopenmp $(san) -Wl,--as-needed -o $@ $^ $(LDLIBS)
 
+$O/bench/%: $O/tests/bench/%.o $O/libral.a
+	@mkdir -p $(@D)
+	$(CC) -fopenmp $(san) -Wl,--as-needed -o $@ $^ $(LDLIBS)
+
 $(SCRIPTS): $O/%: cmd/%
 	@mkdir -p $(@D)
 	install -m 755 $< $@

@@ -203,7 +203,8 @@ static void ref_row(const struct problem *p, const struct ral_span *sp,
     const size_t D = p->s.D, n = sees(sp, i), kvh = h / (p->s.H / p->s.KV);
     const float *q = p->q + (sp->q0 + i) * p->ldq + h * D;
     float *o = p->o + (sp->q0 + i) * p->ldo + h * D;
-    float *alpha = p->alpha[sp->q0 + i], e[MAX_KEYS], m = -INFINITY, inv;
+    float *alpha = p->alpha[sp->q0 + i], m = -INFINITY, inv;
+    float e[MAX_KEYS] = {0};
 
     for (size_t j = 0; j < n; j++) {
         const float *k = p->k + key_row(sp, j) * p->ldkv + kvh * D;
