@@ -74,7 +74,8 @@ size_t ral_attention_scratch(const struct ral_attn_shape *s, size_t S);
  * dpolicy: as policy: gradients d loss / d alpha[j], over all keys seen, or
  * NULL; they join the value path before the softmax's backward.
  * dq is written; dk, dv are accumulated. [N][.] with the given strides.
- * Bits do not depend on the number of threads.
+ * Bits depend neither on threads nor on the kernels in use. Tasks are spans
+ * that share no key rows with others, so neighbours in the table should.
  */
 void ral_attention_backward(const struct ral_nn *nn,
                             const struct ral_attn_shape *s,

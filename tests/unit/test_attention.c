@@ -647,7 +647,7 @@ static void check_backward(const struct ral_nn *nn, void *ctx)
         g->dk = dk;
         g->dv = dv;
     }
-    // The forward's bits are one set, and the products' do not depend on it.
+    // One set of bits for every kernel and number of threads.
     ck_assert(!memcmp(dq, g->dq, nq * sizeof(*dq)));
     ck_assert(!memcmp(dk, g->dk, nk * sizeof(*dk)));
     ck_assert(!memcmp(dv, g->dv, nk * sizeof(*dv)));
