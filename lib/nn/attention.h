@@ -75,7 +75,7 @@ size_t ral_attention_scratch(const struct ral_attn_shape *s, size_t S);
  * NULL; they join the value path before the softmax's backward.
  * dq is written; dk, dv are accumulated. [N][.] with the given strides.
  * Bits depend neither on threads nor on the kernels in use. Tasks are spans
- * that share no key rows with others, so neighbours in the table should.
+ * that share no key rows with others: keep sharers together in the table.
  */
 void ral_attention_backward(const struct ral_nn *nn,
                             const struct ral_attn_shape *s,
