@@ -11,7 +11,7 @@ static const char open_think[] = "<think>", close_think[] = "</think>";
 
 static const char *find(const char *s, size_t n, const char *what)
 {
-    return n ? memmem(s, n, what, strlen(what)) : NULL;
+    return s && n ? memmem(s, n, what, strlen(what)) : NULL;
 }
 
 bool ral_answer_extract(const char *text, size_t len, const char **start,
@@ -41,8 +41,7 @@ static bool has_tag(const char *s, size_t n)
  * Takes open...close from the front: the text between must have no tag. false
  * if the front is something else.
  */
-static bool take(const char **s, size_t *n, const char *open,
-                 const char *close)
+static bool take(const char **s, size_t *n, const char *open, const char *close)
 {
     const size_t head = strlen(open), tail = strlen(close);
     const char *z;

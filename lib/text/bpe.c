@@ -158,8 +158,7 @@ static void set_rank(struct ral_bpe *b, const struct ral_merges *m, uint32_t i)
 {
     struct ral_bpe_sym *s = &b->sym[i];
     const struct ral_merge *f =
-        s->next == NONE ? NULL
-                        : ral_merges_find(m, s->id, b->sym[s->next].id);
+        s->next == NONE ? NULL : ral_merges_find(m, s->id, b->sym[s->next].id);
 
     s->rank = f ? f->rank : NONE;
 }

@@ -11,7 +11,7 @@
 struct ral_merge {
     uint64_t key; // left id << 32 | right id
     uint32_t rank;
-    int32_t id;   // of the merged token, -1 in a free slot
+    int32_t id; // of the merged token, -1 in a free slot
 };
 
 struct ral_merges {

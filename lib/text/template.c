@@ -14,10 +14,10 @@ static const char image_mark[] = "<|vision_start|><|image_pad|><|vision_end|>";
 
 /* All special tokens of the family read <|name|>. */
 static const char *const markers[] = {
-    "endoftext",    "im_start",   "im_end",   "object_ref_start",
-    "object_ref_end", "box_start", "box_end", "quad_start",
-    "quad_end",     "vision_start", "vision_end", "vision_pad",
-    "image_pad",    "video_pad",
+    "endoftext",      "im_start",     "im_end",     "object_ref_start",
+    "object_ref_end", "box_start",    "box_end",    "quad_start",
+    "quad_end",       "vision_start", "vision_end", "vision_pad",
+    "image_pad",      "video_pad",
 };
 
 /* The marker at the front of s[n], which starts with "<|", or NULL. */
@@ -43,8 +43,8 @@ struct render {
     struct ral_err *err;
 };
 
-__attribute__((format(printf, 2, 3))) static int
-refuse(const struct render *r, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static int refuse(const struct render *r,
+                                                        const char *fmt, ...)
 {
     char what[400];
     va_list ap;
@@ -85,8 +85,10 @@ static int check_run(const struct render *r)
 
         n -= (size_t)(p - s);
         if ((name = marker_at(p, n)))
-            return refuse(r, "the text holds the special marker <|%s|>; "
-                             "remove it or write it in another way", name);
+            return refuse(r,
+                          "the text holds the special marker <|%s|>; "
+                          "remove it or write it in another way",
+                          name);
         s = p + 2;
         n -= 2;
     }
@@ -101,30 +103,36 @@ static int item_kind(const struct render *r, const json_t *item, size_t i)
     const json_t *type = json_object_get(item, "type");
     const char *name = json_string_value(type);
     const bool text = json_object_get(item, "text");
-    const bool image = json_object_get(item, "image") ||
-                       json_object_get(item, "image_url");
+    const bool image =
+        json_object_get(item, "image") || json_object_get(item, "image_url");
 
     if (!json_is_object(item))
         return refuse(r, "content[%zu] is no object", i);
     if (type && !name)
         return refuse(r, "content[%zu]: type is no string", i);
     if (json_object_get(item, "video") || (name && !strcmp(name, "video")))
-        return refuse(r, "content[%zu] is a video; only pictures and text are "
-                         "supported", i);
+        return refuse(r,
+                      "content[%zu] is a video; only pictures and text are "
+                      "supported",
+                      i);
     if (!name)
         name = image ? "image" : "text";
     if (!strcmp(name, "image") || !strcmp(name, "image_url")) {
         if (text)
-            return refuse(r, "content[%zu] has both a picture and text; make "
-                             "two items of it", i);
+            return refuse(r,
+                          "content[%zu] has both a picture and text; make "
+                          "two items of it",
+                          i);
         return IMAGE;
     }
     if (strcmp(name, "text") != 0)
         return refuse(r, "content[%zu]: type '%.40s' is not text or image", i,
                       name);
     if (image)
-        return refuse(r, "content[%zu] has both a picture and text; make two "
-                         "items of it", i);
+        return refuse(r,
+                      "content[%zu] has both a picture and text; make two "
+                      "items of it",
+                      i);
     if (!json_is_string(json_object_get(item, "text")))
         return refuse(r, "content[%zu] has no text", i);
     return TEXT;
@@ -185,9 +193,8 @@ static int put_content(struct render *r, const json_t *content,
     }
     if (!json_is_array(content))
         return refuse(r, "content is neither a string nor a list");
-    json_array_foreach(content, i, item)
-        if (item_kind(r, item, i) == TEXT)
-            last = i;
+    json_array_foreach(content, i, item) if (item_kind(r, item, i) == TEXT)
+        last = i;
     if (order == RAL_MEDIA_AS_IS)
         return put_items(r, content, true, true, last, suffix);
     rc = put_items(r, content, order == RAL_MEDIA_LAST,
@@ -261,9 +268,8 @@ static int render(struct render *r, const json_t *messages)
     if (!json_is_array(messages) || json_array_size(messages) == 0)
         return ral_err_set(r->err, -RAL_EINVAL,
                            "messages is not a list with an entry");
-    json_array_foreach(messages, i, m)
-        if ((role = role_of(m)) && !strcmp(role, "user"))
-            last_user = i;
+    json_array_foreach(messages, i, m) if ((role = role_of(m)) &&
+                                           !strcmp(role, "user")) last_user = i;
     role = role_of(json_array_get(messages, 0));
     if ((!role || strcmp(role, "system")) && (rc = put_system(r)) < 0)
         return rc;
@@ -317,8 +323,8 @@ static int put_field(const json_t *v, const char *key, struct ral_buf *out,
         rc = ral_buf_put(out, json_string_value(v), json_string_length(v));
         break;
     case JSON_INTEGER:
-        rc = ral_buf_printf(out, "%" JSON_INTEGER_FORMAT,
-                            json_integer_value(v));
+        rc =
+            ral_buf_printf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
         break;
     case JSON_REAL:
         rc = put_real(out, json_real_value(v));
@@ -347,7 +353,8 @@ static int put_choice(const json_t *row, struct ral_buf *out,
     int k;
 
     if (!n)
-        return ral_err_set(err, -RAL_EINVAL, "{choice}: the row has no choices");
+        return ral_err_set(err, -RAL_EINVAL,
+                           "{choice}: the row has no choices");
     k = json_is_string(answer)
             ? ral_answer_letter(json_string_value(answer),
                                 json_string_length(answer), n)
@@ -355,7 +362,8 @@ static int put_choice(const json_t *row, struct ral_buf *out,
     if (k < 0)
         return ral_err_set(err, -RAL_EINVAL,
                            "{choice}: the answer is not the letter of one of "
-                           "the %zu choices", n);
+                           "the %zu choices",
+                           n);
     if (!json_is_string(json_array_get(choices, (size_t)k)))
         return ral_err_set(err, -RAL_EINVAL, "{choice}: choice %d is no text",
                            k);

@@ -20,7 +20,7 @@ struct ral_template {
     const char *system_prompt; // NULL: the family's; "" leaves the turn out
     const char *prompt_suffix; // ends the text of the last user turn; or NULL
     enum ral_media_order media_order;
-    bool generation_prompt;    // open the assistant's turn at the end
+    bool generation_prompt; // open the assistant's turn at the end
 };
 
 /**

@@ -24,8 +24,8 @@ struct loader {
     struct ral_buf tmp;
 };
 
-__attribute__((format(printf, 2, 3))) static int
-refuse(const struct loader *l, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static int refuse(const struct loader *l,
+                                                        const char *fmt, ...)
 {
     char what[600];
     va_list ap;
@@ -52,8 +52,8 @@ static void alphabet(int16_t byte_of[324])
     for (int i = 0; i < 324; i++)
         byte_of[i] = -1;
     for (int b = 0; b < 256; b++) {
-        const bool printable = (b >= 33 && b <= 126) ||
-                               (b >= 161 && b <= 172) || b >= 174;
+        const bool printable =
+            (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
 
         byte_of[printable ? b : next++] = (int16_t)b;
     }
@@ -200,12 +200,15 @@ static int check_pre_tokenizer(const struct loader *l, const json_t *o)
         (rc = only(l, o, "pre_tokenizer.", own)) < 0)
         return rc;
     if (json_array_size(list) != 2)
-        return refuse(l, "pre_tokenizer has %zu parts, only Split and "
-                         "ByteLevel are supported", json_array_size(list));
+        return refuse(l,
+                      "pre_tokenizer has %zu parts, only Split and "
+                      "ByteLevel are supported",
+                      json_array_size(list));
     split = json_array_get(list, 0);
     if ((rc = must(l, split, "pre_tokenizer[0].", "type", "Split")) < 0 ||
         (rc = only(l, split, "pre_tokenizer[0].", split_keys)) < 0 ||
-        (rc = must(l, split, "pre_tokenizer[0].", "behavior", "Isolated")) < 0 ||
+        (rc = must(l, split, "pre_tokenizer[0].", "behavior", "Isolated")) <
+            0 ||
         (rc = must_be_off(l, split, "pre_tokenizer[0].", "invert")) < 0)
         return rc;
     p = json_object_get(json_object_get(split, "pattern"), "Regex");
@@ -219,15 +222,24 @@ static int check_pre_tokenizer(const struct loader *l, const json_t *o)
 
 static int check_settings(const struct loader *l, const json_t *root)
 {
-    static const char *const top[] = {
-        "version", "truncation", "padding", "added_tokens", "normalizer",
-        "pre_tokenizer", "post_processor", "decoder", "model", NULL};
-    static const char *const model[] = {
-        "type", "dropout", "unk_token", "continuing_subword_prefix",
-        "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges",
-        "vocab", "merges", NULL};
-    static const char *const off[] = {
-        "dropout", "byte_fallback", "ignore_merges", "unk_token", NULL};
+    static const char *const top[] = {"version",        "truncation",
+                                      "padding",        "added_tokens",
+                                      "normalizer",     "pre_tokenizer",
+                                      "post_processor", "decoder",
+                                      "model",          NULL};
+    static const char *const model[] = {"type",
+                                        "dropout",
+                                        "unk_token",
+                                        "continuing_subword_prefix",
+                                        "end_of_word_suffix",
+                                        "fuse_unk",
+                                        "byte_fallback",
+                                        "ignore_merges",
+                                        "vocab",
+                                        "merges",
+                                        NULL};
+    static const char *const off[] = {"dropout", "byte_fallback",
+                                      "ignore_merges", "unk_token", NULL};
     static const char *const type_only[] = {"type", NULL};
     const json_t *norm, *pre, *post, *dec, *m;
     int rc;
@@ -334,8 +346,10 @@ static int load_vocab(struct loader *l, const json_t *vocab)
         if ((rc = unspell(l, &l->tmp, key, &ok)) < 0)
             return rc;
         if (!ok || !l->tmp.len)
-            return refuse(l, "token '%.60s' is not spelled in the byte-level "
-                             "alphabet", key);
+            return refuse(l,
+                          "token '%.60s' is not spelled in the byte-level "
+                          "alphabet",
+                          key);
         if (k->text)
             return refuse(l, "token '%.60s' and another have id %d", key, id);
         k->text = ral_arena_text(&t->arena, (char *)l->tmp.data, l->tmp.len);
@@ -462,16 +476,18 @@ static int check_added_id(struct loader *l, const char *content, int32_t id,
     if (known < 0)
         known = next;
     if (known != id)
-        return refuse(l, "added token '%.60s' has id %d where other readers "
-                         "give it %d; write the file again with consistent "
-                         "ids", content, id, known);
+        return refuse(l,
+                      "added token '%.60s' has id %d where other readers "
+                      "give it %d; write the file again with consistent "
+                      "ids",
+                      content, id, known);
     return 0;
 }
 
 static int load_added_one(struct loader *l, const json_t *v, int32_t *next)
 {
-    static const char *const known[] = {"id", "content", "single_word",
-                                        "lstrip", "rstrip", "normalized",
+    static const char *const known[] = {"id",      "content", "single_word",
+                                        "lstrip",  "rstrip",  "normalized",
                                         "special", NULL};
     static const char *const off[] = {"single_word", "lstrip", "rstrip",
                                       "normalized", NULL};
@@ -512,9 +528,8 @@ static int load_added(struct loader *l, const json_t *added)
     size_t i;
     int rc;
 
-    json_array_foreach(added, i, v)
-        if ((rc = load_added_one(l, v, &next)) < 0)
-            return rc;
+    json_array_foreach(added, i,
+                       v) if ((rc = load_added_one(l, v, &next)) < 0) return rc;
     qsort_r(t->added, t->n_added, sizeof *t->added, order_added, t);
     for (i = 1; i < t->n_added; i++)
         if (order_added(&t->added[i - 1], &t->added[i], t) == 0)

@@ -21,9 +21,9 @@ struct ral_tokenizer {
     struct ral_arena arena;
     struct ral_token *token; // [size], by id
     size_t size;
-    int32_t *by_text;        // open hash of the vocabulary by bytes, -1 free
+    int32_t *by_text; // open hash of the vocabulary by bytes, -1 free
     size_t mask;
-    int32_t *added;          // [n_added], sorted by bytes
+    int32_t *added; // [n_added], sorted by bytes
     size_t n_added;
     bool begins_added[256];
     int32_t byte_id[256];
