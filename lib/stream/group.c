@@ -19,6 +19,15 @@ int ral_attn_count(size_t P, size_t T, size_t *n)
     return 0;
 }
 
+size_t ral_sample_token(const struct ral_sample *s, size_t at)
+{
+    size_t t = 0;
+
+    while (s->ends && t < s->T && (size_t)s->ends[t] <= at)
+        t++;
+    return s->ends ? t : s->T;
+}
+
 /* Text of a status pair; absent means ok. */
 static int read_status(const struct ral_item *map, struct ral_arena *a,
                        const char **status, const char **error,
@@ -79,6 +88,26 @@ static int read_score(const struct ral_item *it, const char *what, bool *has,
     return 0;
 }
 
+/* Offsets into the text that never fall. */
+static int check_ends(const struct ral_sample *s, size_t n, struct ral_err *err)
+{
+    int32_t before = 0;
+
+    if (n != s->T)
+        return ral_err_set(err, -RAL_EINVAL,
+                           "ends holds %zu values for %zu "
+                           "ids",
+                           n, s->T);
+    for (size_t t = 0; t < n; t++) {
+        if (s->ends[t] < before || (size_t)s->ends[t] > s->text_len)
+            return ral_err_set(err, -RAL_EINVAL,
+                               "ends[%zu] is %ld, with %zu bytes of text", t,
+                               (long)s->ends[t], s->text_len);
+        before = s->ends[t];
+    }
+    return 0;
+}
+
 /* attn must hold layers x heads x sum(P + t) values. */
 static int check_attn(const struct ral_sample *s, size_t P,
                       const struct ral_stream_info *info, struct ral_err *err)
@@ -111,6 +140,7 @@ static int read_sample(struct ral_sample *s, size_t P,
 {
     const struct ral_item *logp = ral_item_get(s->item, "logp");
     const struct ral_item *attn = ral_item_get(s->item, "attn");
+    const struct ral_item *ends = ral_item_get(s->item, "ends");
     const struct ral_item *finish = ral_item_get(s->item, "finish");
     size_t n;
     int rc;
@@ -132,6 +162,9 @@ static int read_sample(struct ral_sample *s, size_t P,
     else if (!ral_item_is(finish, "stop"))
         return ral_err_set(err, -RAL_EINVAL,
                            "finish is neither stop nor length");
+    if (ends && ((rc = ral_item_i32s(ends, "ends", a, &s->ends, &n, err)) < 0 ||
+                 (rc = check_ends(s, n, err)) < 0))
+        return rc;
     if (logp) {
         if ((rc = ral_item_f32s(logp, "logp", a, &s->logp, &n, err)) < 0)
             return rc;
@@ -325,14 +358,47 @@ static int put_medium(struct ral_buf *b, const struct ral_media_ref *m)
     return rc;
 }
 
+/* ends, moved to where the text's bytes lie once wrong ones are marked. */
+static int put_ends(struct ral_buf *b, const struct ral_sample *s)
+{
+    size_t raw = 0, out = 0, t = 0; // up to raw the text became out bytes
+    struct ral_buf list = {0};
+    int rc = 0;
+
+    while (rc == 0 && t < s->T) {
+        const size_t end = s->ends[t] > 0 ? (size_t)s->ends[t] : 0;
+        const size_t good =
+            ral_cbor_text_valid(s->text + raw, s->text_len - raw);
+        int32_t to;
+
+        if (end > raw + good && raw + good < s->text_len) {
+            raw += good + 1;
+            out += good + 3;
+            continue;
+        }
+        to = (int32_t)(out + (end > raw ? end - raw : 0));
+        rc = ral_buf_put(&list, &to, sizeof to);
+        t++;
+    }
+    if (rc == 0)
+        rc = ral_cbor_i32s(b, (const int32_t *)(void *)list.data, s->T);
+    ral_buf_release(&list);
+    return rc;
+}
+
 static int put_sample(struct ral_buf *b, const struct ral_sample *s,
                       bool attn_f16)
 {
-    int rc = ral_cbor_map(b, 3u + (s->logp != NULL) + (s->attn != NULL));
+    int rc = ral_cbor_map(b, 3u + (s->ends != NULL) + (s->logp != NULL) +
+                                 (s->attn != NULL));
 
     rc |= ral_cbor_key(b, "ids");
     rc |= ral_cbor_i32s(b, s->ids, s->T);
     rc |= pair_text(b, "text", s->text, s->text_len);
+    if (s->ends) {
+        rc |= ral_cbor_key(b, "ends");
+        rc |= put_ends(b, s);
+    }
     if (s->finish == RAL_FINISH_STOP)
         rc |= pair_text(b, "finish", "stop", 4);
     else

@@ -35,6 +35,7 @@ struct ral_sample {
     size_t T;
     const char *text; // text_len bytes, not NUL-terminated
     size_t text_len;
+    const int32_t *ends; // [T], bytes of text after token t; NULL: unknown
     enum ral_finish finish;
     const float *logp; // [T]; NULL: not recorded
     const float *attn; // [attn_n] = layers x heads x sum(P + t); NULL
@@ -77,6 +78,12 @@ int ral_group_decode(struct ral_group *g, const struct ral_stream_info *info,
                      const struct ral_item *rec, struct ral_arena *a,
                      struct ral_err *err);
 
+/**
+ * The token whose bytes hold byte number at of the text: the first that ends
+ * after it. T when ends is unknown or the text is shorter.
+ */
+size_t ral_sample_token(const struct ral_sample *s, size_t at);
+
 /* Values of attn for one layer and head: t = 0 .. T-1 has P + t. */
 int ral_attn_count(size_t P, size_t T, size_t *n);
 
@@ -88,7 +95,7 @@ struct ral_group_parts {
     size_t n_media;
     const int32_t *prompt_ids;
     size_t P;
-    const struct ral_sample *samples; // ids, text, finish, logp, attn
+    const struct ral_sample *samples; // all but what is read only
     size_t G;
     bool attn_f16;
     const char *error; // NULL: status ok; else status failed and why

@@ -1,0 +1,42 @@
+/* lib/job/view.h - look into record streams. */
+#ifndef RAL_VIEW_H
+#define RAL_VIEW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/opt.h"
+#include "stream/group.h"
+
+struct ral_view_job {
+    const char *out;           // NULL or "-": stdout
+    bool header, count, check; // at most one, or heatmap or get
+    const char *heatmap;       // PNG to write
+    const char *get;           // a key of the recipe that is the operand
+    struct ral_list sets;      // overrides of get
+    bool full;                 // attn and embedded bytes too
+    bool part;                 // one shard alone
+    const char *record;        // id; NULL: all, of a heat map the first
+    int64_t limit;             // stop after so many records; 0: all
+    uint64_t max_record;       // bytes; 0: default
+    // of a heat map
+    const char *media_root;  // in place of the header's
+    int64_t sample, token;   // token -1: the one that predicts the answer
+};
+
+#define RAL_VIEW_JOB_INIT {.token = -1}
+
+/* Reads the files in a row, or stdin if n is 0. */
+int ral_view_run(const struct ral_view_job *job, char *const *files, size_t n,
+                 struct ral_err *err);
+
+/* Appends the PNG of one group. */
+int ral_view_heat(const struct ral_view_job *job,
+                  const struct ral_stream_info *info,
+                  const struct ral_group *g, struct ral_buf *png,
+                  struct ral_err *err);
+
+#endif
