@@ -53,8 +53,6 @@ int main(int argc, char **argv)
     if (rc == 0) { // operands are left in argv
         ral_signals_block();
         rc = ral_view_run(&job, argv, (size_t)argc, &err);
-    } else if (rc > 0) {
-        rc = 0; // help was printed
     }
     return ral_opt_exit("ral-view", rc, &err);
 }

@@ -92,9 +92,8 @@ static int count(const struct ral_view_job *job, struct ral_reader *r,
     struct ral_buf line = {0};
     int rc = scan(job, r, err);
 
-    if (rc == 0 &&
-        ral_buf_printf(&line, "%llu\n",
-                       (unsigned long long)ral_reader_count(r)) < 0)
+    if (rc == 0 && ral_buf_printf(&line, "%llu\n",
+                                  (unsigned long long)ral_reader_count(r)) < 0)
         rc = ral_err_set(err, -RAL_ENOMEM, "out of memory");
     if (rc == 0)
         rc = ral_write_all(o->fd, line.data, line.len,

@@ -23,11 +23,14 @@ struct ral_view_job {
     int64_t limit;             // stop after so many records; 0: all
     uint64_t max_record;       // bytes; 0: default
     // of a heat map
-    const char *media_root;  // in place of the header's
-    int64_t sample, token;   // token -1: the one that predicts the answer
+    const char *media_root; // in place of the header's
+    int64_t sample, token;  // token -1: the one that predicts the answer
 };
 
-#define RAL_VIEW_JOB_INIT {.token = -1}
+#define RAL_VIEW_JOB_INIT                                                      \
+    {                                                                          \
+        .token = -1                                                            \
+    }
 
 /* Reads the files in a row, or stdin if n is 0. */
 int ral_view_run(const struct ral_view_job *job, char *const *files, size_t n,
@@ -35,8 +38,7 @@ int ral_view_run(const struct ral_view_job *job, char *const *files, size_t n,
 
 /* Appends the PNG of one group. */
 int ral_view_heat(const struct ral_view_job *job,
-                  const struct ral_stream_info *info,
-                  const struct ral_group *g, struct ral_buf *png,
-                  struct ral_err *err);
+                  const struct ral_stream_info *info, const struct ral_group *g,
+                  struct ral_buf *png, struct ral_err *err);
 
 #endif

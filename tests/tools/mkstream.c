@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/opt.h"
 #include "stream/cbor.h"
 #include "stream/group.h"
@@ -24,6 +26,7 @@ static void sample_init(struct ral_sample *s, const struct want *w, size_t r,
 {
     const size_t P = (size_t)w->prompt, T = (size_t)w->tokens + i;
     int32_t *ids = RAL_NEW(a, int32_t, T);
+    int32_t *ends = RAL_NEW(a, int32_t, T);
     float *logp = RAL_NEW(a, float, T), *attn;
     size_t n = 0, k = 0;
 
@@ -31,6 +34,7 @@ static void sample_init(struct ral_sample *s, const struct want *w, size_t r,
     attn = RAL_NEW(a, float, n);
     for (size_t t = 0; t < T; t++) {
         ids[t] = (int32_t)(100 * r + 10 * i + t);
+        ends[t] = t == 0 ? 8 : t == 1 ? 9 : 18; // <answer> B </answer>
         logp[t] = -(float)(t + 1) / 3;
         for (size_t j = 0; j < P + t; j++)
             attn[k++] = 2 * (float)(j + 1) / (float)((P + t) * (P + t + 1));
@@ -41,6 +45,7 @@ static void sample_init(struct ral_sample *s, const struct want *w, size_t r,
                              .text_len = 18,
                              .finish =
                                  i % 2 ? RAL_FINISH_LENGTH : RAL_FINISH_STOP,
+                             .ends = ends,
                              .logp = logp,
                              .attn = attn,
                              .attn_n = n};
@@ -115,6 +120,28 @@ static int put_record(struct ral_writer *w, const struct want *want, size_t r,
     return rc;
 }
 
+/* The digest of the picture, where none was given. */
+static int digest(struct want *w, char hex[33], struct ral_err *err)
+{
+    struct ral_buf file = {0};
+    XXH128_canonical_t c;
+    char *path;
+    int rc;
+
+    if (!w->image || w->digest)
+        return 0;
+    path = ral_path_join(w->root, w->image);
+    if ((rc = ral_file_read(path, 1 << 20, &file, err)) == 0) {
+        XXH128_canonicalFromHash(&c, XXH3_128bits(file.data, file.len));
+        for (int i = 0; i < 16; i++)
+            snprintf(hex + 2 * i, 3, "%02x", c.digest[i]);
+        w->digest = hex;
+    }
+    ral_buf_release(&file);
+    free(path);
+    return rc;
+}
+
 static int run(const struct want *want, struct ral_err *err)
 {
     static const int32_t layers[] = {1};
@@ -174,8 +201,8 @@ int main(int argc, char **argv)
                      .shards = 1,
                      .grid_h = 2,
                      .grid_w = 4,
-                     .policy = "0123456789abcdef0123456789abcdef",
-                     .digest = "00000000000000000000000000000000"};
+                     .policy = "0123456789abcdef0123456789abcdef"};
+    char hex[33];
     struct ral_err err = {0};
     const struct ral_opt opts[] = {
         RAL_OPT_INT('n', "records", &w.records, "N", "records"),
@@ -199,7 +226,7 @@ int main(int argc, char **argv)
     int rc = ral_opt_parse(opts, &argc, &argv, "[options]",
                            "Writes a small record stream.", &err);
 
-    if (rc == 0)
+    if (rc == 0 && (rc = digest(&w, hex, &err)) == 0)
         rc = run(&w, &err);
     return ral_opt_exit("mkstream", rc, &err);
 }
