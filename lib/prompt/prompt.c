@@ -1,0 +1,299 @@
+/* lib/prompt/prompt.c - one row to token ids, patches and grids. */
+#include "prompt/prompt.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "base/file.h"
+#include "media/image.h"
+#include "media/resize.h"
+
+enum { MEDIA_MAX_BYTES = 1 << 30 };
+
+static int out_of_memory(struct ral_err *err, const char *where)
+{
+    return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", where);
+}
+
+int ral_medium_load(struct ral_medium *m, const struct ral_processor *p,
+                    const char *root, const char *path, const char *digest,
+                    struct ral_arena *a, struct ral_err *err)
+{
+    const size_t factor = p->spec.patch * p->spec.merge;
+    char *full = ral_path_join(root, path);
+    struct ral_image raw = {0}, sized = {0};
+    struct ral_map map = {0};
+    XXH128_canonical_t hash;
+    size_t H, W;
+    int rc;
+
+    memset(m, 0, sizeof *m);
+    if (!full)
+        return out_of_memory(err, path);
+    if ((rc = ral_map_open(&map, full, err)) < 0)
+        goto out;
+    XXH128_canonicalFromHash(&hash, XXH3_128bits(map.data, map.len));
+    for (int i = 0; i < 16; i++)
+        snprintf(m->digest + 2 * i, 3, "%02x", hash.digest[i]);
+    if (digest && strcmp(digest, m->digest)) {
+        rc = ral_err_set(err, -RAL_EINVAL,
+                         "%s: differs from the file that the stream was made "
+                         "from",
+                         full);
+        goto out;
+    }
+    if ((rc = ral_image_read(&raw, map.data, map.len, full, err)) < 0)
+        goto out;
+    if ((rc = ral_smart_resize(raw.height, raw.width, factor, p->min_pixels,
+                               p->max_pixels, &H, &W, err)) < 0 ||
+        (rc = ral_image_resize(&raw, W, H, &sized, err)) < 0) {
+        rc = ral_err_at(err, "%s", full);
+        goto out;
+    }
+    m->path = path;
+    m->width = raw.width;
+    m->height = raw.height;
+    m->h = H / p->spec.patch;
+    m->w = W / p->spec.patch;
+    m->patches = RAL_NEW(a, float, m->h * m->w * ral_patch_width(&p->spec));
+    if (m->patches)
+        ral_patches(&sized, &p->spec, m->patches);
+    else
+        rc = out_of_memory(err, full);
+out:
+    ral_image_release(&raw);
+    ral_image_release(&sized);
+    ral_map_close(&map);
+    free(full);
+    return rc;
+}
+
+static bool is_role(const json_t *message, const char *role)
+{
+    const char *r = json_string_value(json_object_get(message, "role"));
+
+    return r && !strcmp(r, role);
+}
+
+/* The text of a message whose content is a string or text items alone. */
+static int message_text(const json_t *message, const char *where,
+                        struct ral_buf *out, struct ral_err *err)
+{
+    const json_t *content = json_object_get(message, "content"), *item;
+    size_t i;
+    int rc = 0;
+
+    if (json_is_string(content))
+        return ral_buf_put(out, json_string_value(content),
+                           json_string_length(content));
+    if (!json_is_array(content))
+        return ral_err_set(err, -RAL_EINVAL,
+                           "%s: the response must be a text", where);
+    json_array_foreach(content, i, item) {
+        const json_t *text = json_object_get(item, "text");
+
+        if (!json_is_string(text))
+            return ral_err_set(err, -RAL_EINVAL,
+                               "%s: the response must be a text", where);
+        if ((rc = ral_buf_put(out, json_string_value(text),
+                              json_string_length(text))) < 0)
+            return rc;
+    }
+    return rc;
+}
+
+/* Takes a last assistant message off: what is left is the prompt. */
+static int split_response(struct ral_prompt *out,
+                          const struct ral_processor *p, const json_t *row,
+                          const char *where, enum ral_response_from from,
+                          struct ral_buf *text, struct ral_err *err)
+{
+    const json_t *all = json_object_get(row, "messages");
+    const size_t n = json_array_size(all);
+    const json_t *last = n ? json_array_get(all, n - 1) : NULL;
+    const bool given = is_role(last, "assistant");
+    int rc;
+
+    out->messages = all;
+    if (from == RAL_RESPONSE_NONE && given)
+        return ral_err_set(err, -RAL_EINVAL,
+                           "%s: ends with an assistant message; --given "
+                           "scores it, without it there is nothing to sample",
+                           where);
+    if (from == RAL_RESPONSE_NONE)
+        return 0;
+    if (!given && from == RAL_RESPONSE_GIVEN)
+        return ral_err_set(err, -RAL_EINVAL,
+                           "%s: its last message must be the assistant's to "
+                           "be scored",
+                           where);
+    if (!given) {
+        rc = ral_template_fill(p->response_template, row, text, err);
+        return rc < 0 ? ral_err_at(err, "%s: response_template", where) : 0;
+    }
+    out->owned = json_copy((json_t *)(uintptr_t)all);
+    if (!out->owned || json_array_remove(out->owned, n - 1) < 0)
+        return out_of_memory(err, where);
+    out->messages = out->owned;
+    return message_text(last, where, text, err);
+}
+
+/* The next medium's path: inline, or from images[] for bare items. */
+static const char *item_path(const json_t *item, const json_t *images,
+                             size_t *bare)
+{
+    const json_t *inline_path = json_object_get(item, "image");
+
+    if (json_is_string(inline_path))
+        return json_string_value(inline_path);
+    return json_string_value(json_array_get(images, (*bare)++));
+}
+
+static bool is_image(const json_t *item)
+{
+    const char *type = json_string_value(json_object_get(item, "type"));
+
+    return json_object_get(item, "image") || (type && !strcmp(type, "image"));
+}
+
+static int load_media(struct ral_prompt *out, const struct ral_processor *p,
+                      const json_t *row, const char *root, const char *where,
+                      size_t n, struct ral_arena *a, struct ral_err *err)
+{
+    const json_t *images = json_object_get(row, "images"), *message, *item;
+    size_t i, j, bare = 0;
+    int rc;
+
+    if (!(out->medium = RAL_ZNEW(a, struct ral_medium, n)))
+        return out_of_memory(err, where);
+    json_array_foreach(out->messages, i, message) {
+        json_array_foreach(json_object_get(message, "content"), j, item) {
+            const char *path = is_image(item) ? item_path(item, images, &bare)
+                                              : NULL;
+
+            if (!is_image(item))
+                continue;
+            if (!path)
+                return ral_err_set(err, -RAL_EINVAL,
+                                   "%s: %zu bare images but images[] holds "
+                                   "%zu",
+                                   where, bare, json_array_size(images));
+            if (out->nmedium == n)
+                return ral_err_set(err, -RAL_EINVAL,
+                                   "%s: media and placeholders differ in "
+                                   "number",
+                                   where);
+            rc = ral_medium_load(&out->medium[out->nmedium++], p, root, path,
+                                 NULL, a, err);
+            if (rc < 0)
+                return ral_err_at(err, "%s", where);
+        }
+    }
+    if (bare < json_array_size(images))
+        return ral_err_set(err, -RAL_EINVAL,
+                           "%s: images[] holds %zu, its messages use %zu",
+                           where, json_array_size(images), bare);
+    if (out->nmedium != n)
+        return ral_err_set(err, -RAL_EINVAL,
+                           "%s: media and placeholders differ in number",
+                           where);
+    return 0;
+}
+
+/* Each <|image_pad|> becomes as many as its picture has visual tokens. */
+static int expand(struct ral_prompt *out, const struct ral_processor *p,
+                  const struct ral_ids *ids, const char *where,
+                  struct ral_arena *a, struct ral_err *err)
+{
+    const size_t mm = p->spec.merge * p->spec.merge;
+    size_t total = ids->n, k = 0;
+
+    for (size_t i = 0; i < out->nmedium; i++)
+        total += out->medium[i].h * out->medium[i].w / mm - 1;
+    if (!(out->ids = RAL_NEW(a, int32_t, total)))
+        return out_of_memory(err, where);
+    for (size_t i = 0; i < ids->n; i++) {
+        size_t copies = 1;
+
+        if (ids->id[i] == p->image_id) {
+            if (k == out->nmedium)
+                return ral_err_set(err, -RAL_EINVAL,
+                                   "%s: more placeholders than pictures",
+                                   where);
+            copies = out->medium[k].h * out->medium[k].w / mm;
+            k++;
+        }
+        while (copies--)
+            out->ids[out->P++] = ids->id[i];
+    }
+    if (k != out->nmedium)
+        return ral_err_set(err, -RAL_EINVAL,
+                           "%s: fewer placeholders than pictures", where);
+    return 0;
+}
+
+static int encode_response(struct ral_prompt *out,
+                           const struct ral_processor *p,
+                           const struct ral_buf *text, const char *where,
+                           struct ral_arena *a, struct ral_err *err)
+{
+    struct ral_ids ids = {0};
+    int rc = ral_tokenizer_encode(p->tokenizer, (const char *)text->data,
+                                  text->len, &ids, err);
+
+    if (rc < 0) {
+        rc = ral_err_at(err, "%s: response", where);
+    } else if (!(out->response = RAL_NEW(a, int32_t, ids.n + 1))) {
+        rc = out_of_memory(err, where);
+    } else {
+        if (ids.n)
+            memcpy(out->response, ids.id, ids.n * sizeof *ids.id);
+        out->response[ids.n] = p->end_id;
+        out->T = ids.n + 1;
+    }
+    ral_ids_release(&ids);
+    return rc;
+}
+
+int ral_prompt_build(struct ral_prompt *out, const struct ral_processor *p,
+                     const json_t *row, const char *root, const char *where,
+                     enum ral_response_from from, struct ral_arena *a,
+                     struct ral_err *err)
+{
+    struct ral_buf text = {0}, reply = {0};
+    struct ral_ids ids = {0};
+    size_t images;
+    int rc;
+
+    memset(out, 0, sizeof *out);
+    if ((rc = split_response(out, p, row, where, from, &reply, err)) < 0)
+        goto out;
+    if ((rc = ral_template_render(&p->template, out->messages, &text, &images,
+                                  err)) < 0 ||
+        (rc = ral_tokenizer_encode(p->tokenizer, (const char *)text.data,
+                                   text.len, &ids, err)) < 0) {
+        rc = ral_err_at(err, "%s", where);
+        goto out;
+    }
+    if ((rc = load_media(out, p, row, root, where, images, a, err)) < 0 ||
+        (rc = expand(out, p, &ids, where, a, err)) < 0)
+        goto out;
+    if (from != RAL_RESPONSE_NONE)
+        rc = encode_response(out, p, &reply, where, a, err);
+out:
+    ral_buf_release(&text);
+    ral_buf_release(&reply);
+    ral_ids_release(&ids);
+    if (rc < 0)
+        ral_prompt_release(out);
+    return rc;
+}
+
+void ral_prompt_release(struct ral_prompt *out)
+{
+    json_decref(out->owned);
+    out->owned = NULL;
+}

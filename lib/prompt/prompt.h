@@ -1,0 +1,87 @@
+/* lib/prompt/prompt.h - one row to token ids, patches and grids. */
+#ifndef RAL_PROMPT_H
+#define RAL_PROMPT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "media/patch.h"
+#include "text/template.h"
+#include "text/tokenizer.h"
+
+/* How rows become prompts; texts are borrowed, NULL takes the default. */
+struct ral_prompt_conf {
+    const char *system_prompt; // "none" leaves the turn out
+    const char *prompt_suffix;
+    const char *response_template; // "<answer>{answer}</answer>"
+    enum ral_media_order media_order;
+};
+
+/* What a checkpoint says of its inputs; read only once open. */
+struct ral_processor {
+    struct ral_tokenizer *tokenizer;
+    struct ral_patch_spec spec;
+    size_t min_pixels, max_pixels;
+    int32_t image_id, end_id;  // <|image_pad|>, <|im_end|>
+    int32_t stop[8];           // of generation_config.json, end_id at least
+    size_t nstop;
+    struct ral_template template;
+    const char *response_template;
+};
+
+/**
+ * tokenizer.json, preprocessor_config.json and generation_config.json of a
+ * checkpoint. vocab: the model's rows; a tokenizer with more is refused.
+ */
+int ral_processor_open(struct ral_processor *p, const char *dir,
+                       const struct ral_prompt_conf *conf, size_t vocab,
+                       struct ral_err *err);
+void ral_processor_close(struct ral_processor *p);
+
+struct ral_medium {
+    const char *path;         // as the row names it
+    char digest[33];          // XXH3-128 of the file's bytes
+    size_t width, height;     // of the picture as stored, pixels
+    size_t h, w;              // grid of patches
+    float *patches;           // [h*w][numbers of a patch], merge-block order
+};
+
+/* Lives in the arena it was made in. */
+struct ral_prompt {
+    int32_t *ids; // [P]
+    size_t P;
+    struct ral_medium *medium;
+    size_t nmedium;
+    int32_t *response; // [T] with the end token, where one was asked for
+    size_t T;
+    const json_t *messages; // of the prompt, without the response
+    json_t *owned;          // released by ral_prompt_release
+};
+
+enum ral_response_from {
+    RAL_RESPONSE_NONE,   // a last assistant message is an error
+    RAL_RESPONSE_GIVEN,  // the last assistant message must be there
+    RAL_RESPONSE_TARGET, // it, or the response template
+};
+
+/**
+ * @param root   folder of media paths
+ * @param where  "file:line" for messages
+ */
+int ral_prompt_build(struct ral_prompt *out, const struct ral_processor *p,
+                     const json_t *row, const char *root, const char *where,
+                     enum ral_response_from from, struct ral_arena *a,
+                     struct ral_err *err);
+void ral_prompt_release(struct ral_prompt *out);
+
+/**
+ * Decodes, resizes and cuts one picture. digest, when not NULL, must be the
+ * file's. grid h, w when not 0 must come out again.
+ */
+int ral_medium_load(struct ral_medium *m, const struct ral_processor *p,
+                    const char *root, const char *path, const char *digest,
+                    struct ral_arena *a, struct ral_err *err);
+
+#endif
