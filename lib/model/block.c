@@ -255,3 +255,28 @@ int ral_block_backward(const struct ral_stack *s, const struct ral_block *b,
     ral_arena_rewind(a, mark);
     return rc;
 }
+
+int ral_block_query_gradient(const struct ral_stack *s,
+                             const struct ral_layout *l, struct ral_kv *kv,
+                             const struct ral_saved *saved,
+                             const float *const *dpolicy, float *dWq,
+                             struct ral_arena *a)
+{
+    const struct ral_model *m = s->m;
+    const size_t N = s->N, W = qkv_width(s), D = s->shape.D,
+                 O = s->shape.H * D, k0 = O, v0 = O + s->shape.KV * D;
+    const struct ral_mark mark = ral_arena_mark(a);
+    float *dO = RAL_ZNEW(a, float, N * O), *dqkv = RAL_ZNEW(a, float, N * W);
+
+    if (!dO || !dqkv)
+        return -RAL_ENOMEM;
+    put_keys(s, l, kv, saved->qkv);
+    ral_attention_backward(m->nn, &s->shape, kv, l->span, l->nspan, saved->qkv,
+                           W, saved->qkv + k0, saved->qkv + v0, W, dO, O,
+                           dpolicy, dqkv, W, dqkv + k0, dqkv + v0, W);
+    rotary(s, dqkv, true);
+    ral_matmul_dw(m->nn, N, O, s->width, dqkv, W, saved->h1, s->width, dWq,
+                  NULL);
+    ral_arena_rewind(a, mark);
+    return 0;
+}

@@ -53,6 +53,16 @@ int ral_block_backward(const struct ral_stack *s, const struct ral_block *b,
                        const float *const *dpolicy, float *dx, float *grad,
                        struct ral_arena *a);
 
+/**
+ * The query weight's share of dpolicy alone, as ral_block_backward would add
+ * it with no other gradient: dWq[heads*D][width] accumulated. For metrics.
+ */
+int ral_block_query_gradient(const struct ral_stack *s,
+                             const struct ral_layout *l, struct ral_kv *kv,
+                             const struct ral_saved *saved,
+                             const float *const *dpolicy, float *dWq,
+                             struct ral_arena *a);
+
 /* y = x W^T + b (+ y), a linear of the model on N rows. */
 void ral_linear_forward(const struct ral_model *m, struct ral_linear l,
                         size_t N, const float *x, size_t ldx, bool residual,

@@ -168,3 +168,22 @@ int ral_backward(const struct ral_model *m, const struct ral_pack *p,
                                 p->N)
                   : 0;
 }
+
+int ral_policy_query_gradient(const struct ral_model *m,
+                              const struct ral_pack *p,
+                              const struct ral_activations *act,
+                              const float *const *dpolicy, float *dWq,
+                              struct ral_arena *a, struct ral_err *err)
+{
+    const struct ral_mark mark = ral_arena_mark(a);
+    struct ral_kv kv;
+    int rc = ral_kv_init(&kv, a, act->stack.shape.KV, act->stack.shape.D,
+                         p->layout.slots);
+
+    if (rc == 0)
+        rc = ral_block_query_gradient(&act->stack, &p->layout, &kv,
+                                      &act->layer[m->config.layers - 1],
+                                      dpolicy, dWq, a);
+    ral_arena_rewind(a, mark);
+    return rc < 0 ? ral_err_set(err, rc, "out of memory for a metric") : 0;
+}

@@ -34,6 +34,13 @@ int ral_backward(const struct ral_model *m, const struct ral_pack *p,
                  const float *const *dpolicy, float *grad, struct ral_arena *a,
                  struct ral_err *err);
 
+/* Of the last layer's query weight, what dpolicy alone gives it (block.h). */
+int ral_policy_query_gradient(const struct ral_model *m,
+                              const struct ral_pack *p,
+                              const struct ral_activations *act,
+                              const float *const *dpolicy, float *dWq,
+                              struct ral_arena *a, struct ral_err *err);
+
 /* The decoder alone, over rows x[N][width] of a stack; see block.h. */
 int ral_decoder_forward(const struct ral_stack *s, const struct ral_layout *l,
                         struct ral_kv *kv, float *x, struct ral_saved *saved,

@@ -1,0 +1,20 @@
+/* lib/train/schedule.c - the learning rate of each optimiser step. */
+#include "train/schedule.h"
+
+#include <math.h>
+
+double ral_schedule_factor(enum ral_schedule how, uint64_t i, uint64_t warmup,
+                           uint64_t steps)
+{
+    double done;
+
+    if (i < warmup)
+        return (double)(i + 1) / (double)warmup;
+    if (how == RAL_CONSTANT)
+        return 1;
+    if (i >= steps)
+        return 0;
+    done = (double)(i - warmup) / (double)(steps - warmup);
+    return how == RAL_LINEAR ? 1 - done
+                             : 0.5 * (1 + cos(3.14159265358979323846 * done));
+}
