@@ -1,0 +1,53 @@
+/* lib/job/rollout.h - rows in, a stream of sampled groups out. */
+#ifndef RAL_JOB_ROLLOUT_H
+#define RAL_JOB_ROLLOUT_H
+
+#include "job/common.h"
+
+struct ral_rollout_job {
+    struct ral_data_settings data;
+    const char *cpu;   // getenv("RAL_CPU")
+    const char *model; // a checkpoint or a run folder
+    const char *out;   // NULL: stdout
+    const char *shard; // "k/n"; NULL: all
+    int64_t samples;   // G, of each prompt
+    int64_t draw, step, limit;
+    int64_t batch; // prompts decoded together; 0: by their size
+    bool given;
+    double temperature, top_p;
+    int64_t top_k, max_tokens;
+    double max_failed; // negative: 0.1, and its breach is a data failure
+    const char *const *args; // for the provenance
+    size_t n_args;
+};
+
+#define RAL_ROLLOUT_JOB_INIT                                                   \
+    {                                                                          \
+        .samples = 8, .step = 1, .temperature = 1, .top_p = 1,                 \
+        .max_tokens = 256, .max_failed = -1                                    \
+    }
+
+#define RAL_ROLLOUT_SETTINGS(j)                                                \
+    RAL_SET_STR("model.init", NULL), RAL_DATA_SETTINGS(&(j)->data),            \
+        RAL_SET_INT("rollout.num_generations", &(j)->samples, 1, 4096),        \
+        RAL_SET_INT("rollout.batch_size", NULL, 1, 1 << 24),                   \
+        RAL_SET_NUM("rollout.temperature", &(j)->temperature, 0, 100),         \
+        RAL_SET_NUM("rollout.top_p", &(j)->top_p, 0, 1),                       \
+        RAL_SET_INT("rollout.top_k", &(j)->top_k, 0, 1 << 24),                 \
+        RAL_SET_INT("rollout.max_completion_length", &(j)->max_tokens, 1,      \
+                    1 << 20)
+
+/* rows: one file of rows at most; none or "-" is stdin. */
+int ral_rollout_run(const struct ral_rollout_job *job,
+                    const struct ral_common *common, char *const *rows,
+                    size_t nrows, const struct ral_log *log,
+                    struct ral_err *err);
+
+/* "k/n" with 1 <= k <= n; NULL or "" is 1/1 and gives *n = 0. */
+int ral_shard_parse(const char *text, uint64_t *k, uint64_t *n,
+                    struct ral_err *err);
+
+/* The folder that media paths of a rows file are relative to; malloc'ed. */
+char *ral_media_root(const char *asked, const char *rows);
+
+#endif
