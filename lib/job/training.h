@@ -1,0 +1,91 @@
+/* lib/job/training.h - what the programs that write checkpoints share. */
+#ifndef RAL_JOB_TRAINING_H
+#define RAL_JOB_TRAINING_H
+
+#include "job/common.h"
+#include "job/policy.h"
+#include "stream/reader.h"
+#include "train/schedule.h"
+#include "train/step.h"
+
+/* The optimiser's settings, of one section of a recipe. */
+struct ral_optim_settings {
+    double learning_rate, weight_decay, max_grad_norm;
+    double beta1, beta2, epsilon;
+    int schedule; // enum ral_schedule
+    int64_t warmup_steps, max_steps; // of the optimiser; 0: not given
+};
+
+#define RAL_OPTIM_INIT(rate)                                                   \
+    {                                                                          \
+        .learning_rate = rate, .max_grad_norm = 1, .beta1 = 0.9,               \
+        .beta2 = 0.999, .epsilon = 1e-8                                        \
+    }
+
+#define RAL_OPTIM_SETTINGS(section, o)                                         \
+    RAL_SET_NUM(section ".learning_rate", &(o)->learning_rate, 0, 1),          \
+        RAL_SET_NUM(section ".weight_decay", &(o)->weight_decay, 0, 10),       \
+        RAL_SET_NUM(section ".max_grad_norm", &(o)->max_grad_norm, 0, 1e9),    \
+        RAL_SET_NUM(section ".adam_beta1", &(o)->beta1, 0, 0.999999),          \
+        RAL_SET_NUM(section ".adam_beta2", &(o)->beta2, 0, 0.999999),          \
+        RAL_SET_NUM(section ".adam_epsilon", &(o)->epsilon, 1e-30, 1),         \
+        RAL_SET_ENUM(section ".lr_scheduler_type", &(o)->schedule,             \
+                     "constant|linear|cosine"),                                \
+        RAL_SET_INT(section ".warmup_steps", &(o)->warmup_steps, 0, 1 << 30),  \
+        RAL_SET_INT(section ".max_steps", &(o)->max_steps, 0, 1 << 30)
+
+/* max_steps must be there for a schedule that falls. */
+int ral_optim_check(const struct ral_optim_settings *o, const char *section,
+                    struct ral_err *err);
+/* AdamW with the rate of the state's next optimiser step. */
+struct ral_adamw ral_optim_now(const struct ral_optim_settings *o,
+                               const struct ral_state *s);
+
+/* All groups of a stream, copied out of it. */
+struct ral_held {
+    struct ral_train_group *group; // [n]; source is a struct ral_held_media
+    size_t n, failed;              // usable groups; records that failed
+    struct ral_stream_info info;
+    const char *root;              // of media paths
+    double reward;                 // mean over samples; NaN: none scored
+    struct ral_arena arena;
+};
+
+struct ral_held_media {
+    struct ral_media_ref *ref; // path, digest and grid
+    size_t n;
+};
+
+struct ral_held_conf {
+    size_t max_record;
+    const char *media_root; // NULL: the header's
+    const char *digest;     // of the policy that must have sampled; NULL: any
+    size_t layers;          // of that policy: attn must be of its last
+    bool advantages;        // samples must carry them
+    bool attention;         // attention rows must be there
+    bool reference;         // make room for logp_ref
+};
+
+/* Reads to the end mark; files none: stdin. */
+int ral_held_read(struct ral_held *h, const struct ral_held_conf *conf,
+                  char *const *files, size_t nfiles, struct ral_err *err);
+void ral_held_release(struct ral_held *h);
+
+/* A held group's pictures, decoded again for one micro-batch. */
+int ral_held_pictures(const struct ral_held *h, const struct ral_processor *p,
+                      const struct ral_train_group *g,
+                      struct ral_picture **out, size_t *n, struct ral_arena *a,
+                      struct ral_err *err);
+
+/* An -o DIR that may be written; tried before the work begins. */
+int ral_training_out_check(const char *out, bool force, struct ral_err *err);
+/* Writes the checkpoint out, whole or not at all. */
+int ral_training_save(const struct ral_policy *p, const char *out, bool force,
+                      const char *recipe, struct ral_err *err);
+
+/* The metrics of one optimiser step; a new object, or NULL. */
+json_t *ral_training_metrics(const char *program, const struct ral_state *s,
+                             const struct ral_step_stats *t, double lr,
+                             double seconds);
+
+#endif

@@ -1,0 +1,396 @@
+/* lib/job/update.c - a scored stream, or rows with replies, to a checkpoint. */
+#include "job/update.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "job/rollout.h"
+#include "prompt/rows.h"
+
+struct update {
+    const struct ral_update_job *job;
+    const struct ral_common *common;
+    const struct ral_log *log;
+    struct ral_policy policy;
+    struct ral_model *ref;
+    struct ral_objective objective;
+    struct ral_held held;
+    struct ral_metrics metrics;
+    struct ral_progress progress;
+    struct ral_arena a, batch;
+    struct ral_err *err;
+};
+
+static int out_of_memory(struct update *u)
+{
+    return ral_err_set(u->err, -RAL_ENOMEM, "out of memory");
+}
+
+/* ---- supervised fine-tuning ---- */
+
+/* A row's pictures are in memory already: source is its prompt. */
+static int row_pictures(void *ctx, const struct ral_train_group *g,
+                        bool teacher, struct ral_picture **out, size_t *n,
+                        struct ral_arena *a, struct ral_err *err)
+{
+    const struct ral_prompt *p = g->source;
+
+    (void)ctx;
+    (void)teacher;
+    *n = p->nmedium;
+    *out = ral_prompt_pictures(p, a);
+    return *out ? 0 : ral_err_set(err, -RAL_ENOMEM, "out of memory");
+}
+
+struct sft_batch {
+    struct ral_prompt *prompt;
+    struct ral_train_group *group;
+    struct ral_train_sample *sample;
+    const struct ral_train_group **list;
+    size_t n;
+};
+
+static int sft_row(struct update *u, struct ral_rows *rows,
+                   const struct ral_row *row, const char *root,
+                   struct sft_batch *b)
+{
+    struct ral_prompt *p = &b->prompt[b->n];
+    struct ral_train_group *g = &b->group[b->n];
+    char where[300];
+    int rc;
+
+    snprintf(where, sizeof where, "%s:%zu", ral_rows_name(rows), row->line);
+    if ((rc = ral_prompt_build(p, &u->policy.processor, row->json, root, where,
+                               RAL_RESPONSE_TARGET, &u->batch, u->err)) < 0)
+        return rc;
+    if (p->P + p->T > u->policy.model->config.positions) {
+        ral_prompt_release(p);
+        return ral_err_set(u->err, -RAL_EINVAL,
+                           "%s: %zu tokens exceed the context of %zu", where,
+                           p->P + p->T, u->policy.model->config.positions);
+    }
+    b->sample[b->n] =
+        (struct ral_train_sample){.ids = p->response, .T = p->T};
+    *g = (struct ral_train_group){
+        .id = "row",
+        .prompt = p->ids,
+        .P = p->P,
+        .sample = &b->sample[b->n],
+        .G = 1,
+        .source = p,
+    };
+    for (size_t i = 0; i < p->nmedium; i++)
+        g->visual += p->medium[i].h * p->medium[i].w /
+                     (u->policy.processor.spec.merge *
+                      u->policy.processor.spec.merge);
+    b->list[b->n++] = g;
+    return 0;
+}
+
+static int sft_batch_read(struct update *u, struct ral_rows *rows,
+                          const char *root, struct sft_batch *b)
+{
+    const size_t n = ral_rows_count(rows);
+    struct ral_row row;
+    int rc, more;
+
+    *b = (struct sft_batch){
+        .prompt = RAL_NEW(&u->batch, struct ral_prompt, n),
+        .group = RAL_NEW(&u->batch, struct ral_train_group, n),
+        .sample = RAL_NEW(&u->batch, struct ral_train_sample, n),
+        .list = RAL_NEW(&u->batch, const struct ral_train_group *, n),
+    };
+    if (!b->prompt || !b->group || !b->sample || !b->list)
+        return out_of_memory(u);
+    while ((more = ral_rows_next(rows, &row, u->err)) > 0)
+        if ((rc = sft_row(u, rows, &row, root, b)) < 0)
+            return rc;
+    return more;
+}
+
+static int sft_step(struct update *u, struct ral_rows *rows, const char *root)
+{
+    struct ral_state *s = &u->policy.state;
+    struct ral_step_stats stats;
+    struct sft_batch b;
+    const double began = ral_now_s();
+    int rc;
+
+    ral_rows_step(rows, s->step + 1);
+    rc = sft_batch_read(u, rows, root, &b);
+    u->objective.adamw = ral_optim_now(&u->job->sft_optim, s);
+    if (rc == 0)
+        rc = ral_train_step(s, &u->objective, b.list, b.n, &stats, &u->a,
+                            u->err);
+    for (size_t i = 0; i < b.n; i++)
+        ral_prompt_release(&b.prompt[i]);
+    ral_arena_reset(&u->batch);
+    if (rc < 0)
+        return rc;
+    s->step++;
+    ral_progress_add(&u->progress, 1);
+    ral_debug(u->log, "step %llu: loss %.4f, gradient norm %.3f",
+              (unsigned long long)s->step, stats.loss, stats.grad_norm);
+    return ral_metrics_put(&u->metrics,
+                           ral_training_metrics("ral-update --sft", s, &stats,
+                                                u->objective.adamw.lr,
+                                                ral_now_s() - began),
+                           u->err);
+}
+
+static int run_sft(struct update *u, char *const *inputs, size_t n)
+{
+    const char *path = n ? inputs[0] : u->job->data.train;
+    const struct ral_rows_conf conf = {
+        .path = path,
+        .where = u->job->data.where.item,
+        .nwhere = u->job->data.where.n,
+        .draw = (uint64_t)u->job->batch_size,
+        .step = 1,
+        .seed = u->common->seed,
+    };
+    struct ral_rows *rows;
+    char *root = ral_media_root(u->job->data.media_root, path);
+    int rc = root ? ral_rows_open(&rows, &conf, u->err) : out_of_memory(u);
+
+    if (rc < 0) {
+        free(root);
+        return rc;
+    }
+    u->objective.pictures = row_pictures;
+    ral_progress_begin(&u->progress, u->log, "trained", "steps",
+                       (size_t)u->job->steps);
+    for (int64_t i = 0; rc == 0 && i < u->job->steps; i++)
+        rc = sft_step(u, rows, root);
+    ral_progress_end(&u->progress);
+    ral_rows_close(rows);
+    free(root);
+    return rc;
+}
+
+/* ---- policy gradient ---- */
+
+static int stream_pictures(void *ctx, const struct ral_train_group *g,
+                           bool teacher, struct ral_picture **out, size_t *n,
+                           struct ral_arena *a, struct ral_err *err)
+{
+    struct update *u = ctx;
+
+    (void)teacher;
+    return ral_held_pictures(&u->held, &u->policy.processor, g, out, n, a,
+                             err);
+}
+
+static int rl_metrics(struct update *u, const struct ral_step_stats *t,
+                      double seconds)
+{
+    const size_t R = t->response_tokens ? t->response_tokens : 1;
+    json_t *j = ral_training_metrics("ral-update", &u->policy.state, t,
+                                     u->objective.adamw.lr, seconds);
+    json_t *more = json_pack(
+        "{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:I}", "reward",
+        ral_json_number(u->held.reward), "kl",
+        ral_json_number(t->pg.kl / (double)R), "clip_fraction",
+        ral_json_number(t->pg.clipped / (double)R), "jsd",
+        ral_json_number(t->attn_rows ? t->jsd / (double)t->attn_rows : 0),
+        "attn_loss", ral_json_number(t->attn_loss), "attn_share",
+        ral_json_number(t->attn_share), "dlogp",
+        ral_json_number(t->pg.dlogp / (double)R), "dlogp_max",
+        ral_json_number(t->pg.dlogp_max), "attn_skipped",
+        (json_int_t)t->attn_skipped);
+
+    if (j && more)
+        json_object_update(j, more);
+    json_decref(more);
+    return ral_metrics_put(&u->metrics, j, u->err);
+}
+
+static int rl_update(struct update *u, const struct ral_train_group **g,
+                     size_t n, size_t number, size_t of)
+{
+    struct ral_state *s = &u->policy.state;
+    struct ral_step_stats t;
+    const double began = ral_now_s();
+    int rc;
+
+    u->objective.adamw = ral_optim_now(&u->job->optim, s);
+    if ((rc = ral_train_step(s, &u->objective, g, n, &t, &u->a, u->err)) < 0)
+        return rc;
+    ral_progress_add(&u->progress, 1);
+    if (t.skipped)
+        ral_info(u->log,
+                 "update %zu of %zu skipped: all advantages are 0 and "
+                 "update.beta is 0",
+                 number, of);
+    else
+        ral_debug(u->log,
+                  "update %zu of %zu: loss %.5f, J %.3g nats, |dlogp| %.3g, "
+                  "gradient norm %.3f",
+                  number, of, t.loss,
+                  t.attn_rows ? t.jsd / (double)t.attn_rows : 0,
+                  t.pg.dlogp / (double)(t.response_tokens ? t.response_tokens
+                                                          : 1),
+                  t.grad_norm);
+    return rl_metrics(u, &t, ral_now_s() - began);
+}
+
+/* One pass over the batch in an order of (seed, step, iteration). */
+static int rl_iteration(struct update *u, size_t parts, size_t iteration,
+                        const struct ral_train_group **list, size_t *order)
+{
+    const size_t n = u->held.n, of = parts * (size_t)u->job->iterations;
+    struct ral_rng rng;
+    int rc = 0;
+
+    ral_rng_init(&rng, u->common->seed, u->held.info.step,
+                 (uint32_t)iteration);
+    ral_rng_permute(&rng, order, n);
+    for (size_t i = 0; i < n; i++)
+        list[i] = &u->held.group[order[i]];
+    for (size_t k = 0; rc == 0 && k < parts; k++) {
+        const size_t lo = n * k / parts, hi = n * (k + 1) / parts;
+
+        rc = rl_update(u, list + lo, hi - lo, iteration * parts + k + 1, of);
+    }
+    return rc;
+}
+
+static int open_reference(struct update *u)
+{
+    int rc;
+
+    if (u->job->beta == 0)
+        return 0;
+    if (!u->job->ref)
+        return ral_err_set(u->err, -RAL_EUSAGE,
+                           "update.beta over 0 needs --ref CHECKPOINT");
+    char *dir = ral_checkpoint_resolve(u->job->ref, u->err);
+    if (!dir)
+        return -u->err->code;
+    rc = ral_model_open(&u->ref, dir, &u->policy.nn, false, u->err);
+    if (rc == 0 && memcmp(&u->ref->config, &u->policy.model->config,
+                          sizeof u->ref->config))
+        rc = ral_err_set(u->err, -RAL_EINVAL,
+                         "%s: the reference's config.json differs from the "
+                         "policy's",
+                         dir);
+    free(dir);
+    u->objective.ref = u->ref;
+    return rc;
+}
+
+static int run_rl(struct update *u, char *const *inputs, size_t ninputs)
+{
+    const struct ral_update_job *j = u->job;
+    const struct ral_held_conf conf = {
+        .max_record = j->max_record,
+        .media_root = j->data.media_root,
+        .digest = j->allow_stale ? NULL : u->policy.digest,
+        .layers = u->policy.model->config.layers,
+        .advantages = true,
+        .attention = j->attn_coef > 0,
+        .reference = j->beta > 0,
+    };
+    const struct ral_train_group **list;
+    size_t parts, *order;
+    int rc;
+
+    if ((rc = open_reference(u)) < 0 ||
+        (rc = ral_held_read(&u->held, &conf, inputs, ninputs, u->err)) < 0)
+        return rc;
+    if (u->held.failed)
+        ral_warn(u->log, "%zu records failed before and have no part",
+                 u->held.failed);
+    parts = (size_t)j->mini_batches;
+    if (parts > u->held.n)
+        parts = u->held.n;
+    if (j->attn_coef > 0 && parts * (size_t)j->iterations == 1)
+        ral_warn(u->log,
+                 "update.attn_coef is %g but there is a single update: at "
+                 "equal weights the attention term and its gradient are 0; "
+                 "raise num_mini_batches or num_iterations",
+                 j->attn_coef);
+    list = RAL_NEW(&u->batch, const struct ral_train_group *, u->held.n);
+    order = RAL_NEW(&u->batch, size_t, u->held.n);
+    if (!list || !order)
+        return out_of_memory(u);
+    u->objective.pictures = stream_pictures;
+    u->objective.temperature =
+        u->held.info.greedy ? 1.0f : (float)u->held.info.temperature;
+    u->policy.state.step++;
+    ral_progress_begin(&u->progress, u->log, "made", "updates",
+                       parts * (size_t)j->iterations);
+    for (size_t i = 0; rc == 0 && i < (size_t)j->iterations; i++)
+        rc = rl_iteration(u, parts, i, list, order);
+    ral_progress_end(&u->progress);
+    return rc;
+}
+
+static int set_objective(struct update *u)
+{
+    const struct ral_update_job *j = u->job;
+    struct ral_objective *o = &u->objective;
+    int rc;
+
+    *o = (struct ral_objective){
+        .task = j->sft ? RAL_TASK_SFT : RAL_TASK_RL,
+        .pg = {.eps_low = j->epsilon,
+               .eps_high = j->epsilon_high < 0 ? j->epsilon : j->epsilon_high,
+               .beta = j->beta},
+        .temperature = 1,
+        .attn_coef = j->attn_coef,
+        .max_grad_norm = j->sft ? j->sft_optim.max_grad_norm
+                                : j->optim.max_grad_norm,
+        .micro_tokens = (size_t)j->micro_tokens,
+        .ctx = u,
+    };
+    if ((rc = ral_pg_find(&o->pg.type, j->loss_type, u->err)) < 0 ||
+        (rc = ral_reduce_parse(&o->attn_reduce, j->attn_reduce, u->err)) < 0)
+        return rc;
+    return j->sft ? ral_optim_check(&j->sft_optim, "sft", u->err)
+                  : ral_optim_check(&j->optim, "update", u->err);
+}
+
+static int start(struct update *u, size_t ninputs)
+{
+    const struct ral_update_job *j = u->job;
+    const struct ral_prompt_conf prompts = ral_data_prompts(&j->data);
+    int rc;
+
+    if (j->sft && (ninputs > 1 || j->steps < 0))
+        return ral_err_set(u->err, -RAL_EUSAGE,
+                           "--sft takes one file of rows and --steps of 0 or "
+                           "more");
+    if ((rc = set_objective(u)) < 0 ||
+        (rc = ral_training_out_check(j->out, j->force, u->err)) < 0 ||
+        (rc = ral_policy_open(&u->policy, j->model, j->cpu,
+                              u->common->threads, j->sft ? "sft" : "update",
+                              &prompts, u->err)) < 0)
+        return rc;
+    return ral_metrics_open(&u->metrics, u->common->log, u->err);
+}
+
+int ral_update_run(const struct ral_update_job *job,
+                   const struct ral_common *common, char *const *inputs,
+                   size_t ninputs, const struct ral_log *log,
+                   struct ral_err *err)
+{
+    struct update u = {.job = job, .common = common, .log = log, .err = err};
+    int rc = start(&u, ninputs);
+
+    if (rc == 0)
+        rc = job->sft ? run_sft(&u, inputs, ninputs)
+                      : run_rl(&u, inputs, ninputs);
+    if (rc == 0)
+        rc = ral_training_save(&u.policy, job->out, job->force,
+                               common->conf.path, err);
+    ral_metrics_close(&u.metrics);
+    ral_held_release(&u.held);
+    ral_model_close(u.ref);
+    ral_policy_close(&u.policy);
+    ral_arena_release(&u.a);
+    ral_arena_release(&u.batch);
+    return rc;
+}
