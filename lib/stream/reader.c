@@ -222,11 +222,6 @@ static int agree(struct ral_reader *r, const struct ral_item *header,
                            "%s: a shard of %llu was joined to one of %llu",
                            r->name, (unsigned long long)info.shards,
                            (unsigned long long)r->info.shards);
-    if (r->part && info.shards > 1)
-        return ral_err_set(err, -RAL_EINVAL,
-                           "%s: one shard alone was asked for, but another "
-                           "follows",
-                           r->name);
     return shard_seen(r, info.shard, err);
 }
 
@@ -469,6 +464,11 @@ int ral_reader_open_files(struct ral_reader **out, char *const *path, size_t n,
 void ral_reader_allow_part(struct ral_reader *r)
 {
     r->part = true;
+}
+
+bool ral_reader_is_part(const struct ral_reader *r)
+{
+    return r->info.shards > 1 && r->segments == 1;
 }
 
 const struct ral_item *ral_reader_header(const struct ral_reader *r)

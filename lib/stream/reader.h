@@ -32,10 +32,12 @@ int ral_reader_open_files(struct ral_reader **out, char *const *path, size_t n,
                           size_t max_record, struct ral_err *err);
 
 /**
- * Without this, all shards must come. With it the stream is one shard alone:
- * for those who look into a part, or filter it before all are joined.
+ * Without this, all shards must come. With it one shard alone will do too, for
+ * those who look into a part, or filter it before all are joined.
  */
 void ral_reader_allow_part(struct ral_reader *r);
+/* At the end: whether it was one shard alone (keep_shard of header.h). */
+bool ral_reader_is_part(const struct ral_reader *r);
 
 /* Of the first segment; those of later ones agree in what matters. */
 const struct ral_item *ral_reader_header(const struct ral_reader *r);

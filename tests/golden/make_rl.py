@@ -155,7 +155,7 @@ json.dump({
                                  [0.25, 1.0, 0.5], [0.0, 1.0]])
                   for s in ("group", "batch", "none")],
     "clustered": [clustered(60, 8), clustered(200, 41), clustered(30, 2)],
-    "t": [dict(df=d, t=t_quantile(0.975, d)) for d in (1, 2, 3, 10, 29, 200)],
+    "t": [dict(df=d, t=t_quantile(0.975, d)) for d in (1, 2, 3, 10, 29, 200, 201, 5000)],
     "wilson": [wilson(1, 2), wilson(7, 10), wilson(290, 512), wilson(0, 20),
                wilson(20, 20)],
 }, sys.stdout, indent=None)

@@ -223,7 +223,7 @@ int main(void)
     json_error_t e;
     int failed;
 
-    golden = json_load_file("tests/golden/rl.json", 0, &e);
+    golden = json_load_file(GOLDEN_TOP "/tests/golden/rl.json", 0, &e);
     if (!golden)
         return EXIT_FAILURE;
     tcase_add_test(t, t_quantiles);

@@ -1,0 +1,49 @@
+/* lib/job/reward.h - ral-reward: read rollouts, write them scored. */
+#ifndef RAL_JOB_REWARD_H
+#define RAL_JOB_REWARD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "job/recipe.h"
+
+struct ral_reward_job {
+    const char *out; // NULL: stdout
+    const char *log; // metrics; NULL: none
+    double max_failed;
+    uint64_t max_record;
+    struct ral_weights weights; // n 0: the default rules
+    int scale;                  // enum ral_scale
+    const char *const *args;    // for the provenance
+    size_t n_args;
+};
+
+#define RAL_REWARD_JOB_INIT                                                    \
+    {                                                                          \
+        .max_failed = 0.1                                                      \
+    }
+
+#define RAL_REWARD_SETTINGS(job)                                               \
+    RAL_SET_MAP("reward.weights", &(job)->weights, -1e6, 1e6),                 \
+        RAL_SET_ENUM("reward.scale_rewards", &(job)->scale,                    \
+                     "group|batch|none")
+
+/**
+ * Scores every sample of the streams in path[n] (none: stdin): rewards,
+ * reward, advantage and status replace what is there. Records that failed
+ * before pass through byte for byte.
+ *
+ * Memory does not grow with the stream; when rewards are scaled by the whole
+ * batch, and for shards, the scored stream waits in a temporary file (TMPDIR).
+ * A shard that comes alone stays one; shards that come together are joined.
+ *
+ * @return 0; -RAL_ECHECK if more than max_failed of the records failed, after
+ *         the output is complete; or another code, with no output or one
+ *         without end mark
+ */
+int ral_reward_run(const struct ral_reward_job *job, char *const *path,
+                   size_t n, const struct ral_log *log, struct ral_err *err);
+
+#endif
