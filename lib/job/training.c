@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/rng.h"
 #include "stream/group.h"
 
 int ral_optim_check(const struct ral_optim_settings *o, const char *section,
@@ -251,6 +252,24 @@ void ral_held_release(struct ral_held *h)
     free(h->group);
     ral_arena_release(&h->arena);
     memset(h, 0, sizeof *h);
+}
+
+int ral_held_order(const struct ral_held *h, uint64_t seed, uint32_t iteration,
+                   const struct ral_train_group **list, struct ral_arena *a,
+                   struct ral_err *err)
+{
+    const struct ral_mark mark = ral_arena_mark(a);
+    size_t *order = RAL_NEW(a, size_t, h->n);
+    struct ral_rng rng;
+
+    if (!order)
+        return ral_err_set(err, -RAL_ENOMEM, "out of memory");
+    ral_rng_init(&rng, seed, h->info.step, iteration);
+    ral_rng_permute(&rng, order, h->n);
+    for (size_t i = 0; i < h->n; i++)
+        list[i] = &h->group[order[i]];
+    ral_arena_rewind(a, mark);
+    return 0;
 }
 
 int ral_held_pictures(const struct ral_held *h, const struct ral_processor *p,

@@ -71,6 +71,11 @@ int ral_held_read(struct ral_held *h, const struct ral_held_conf *conf,
                   char *const *files, size_t nfiles, struct ral_err *err);
 void ral_held_release(struct ral_held *h);
 
+/* All groups in the order of one pass: of (seed, stream's step, iteration). */
+int ral_held_order(const struct ral_held *h, uint64_t seed, uint32_t iteration,
+                   const struct ral_train_group **list, struct ral_arena *a,
+                   struct ral_err *err);
+
 /* A held group's pictures, decoded again for one micro-batch. */
 int ral_held_pictures(const struct ral_held *h, const struct ral_processor *p,
                       const struct ral_train_group *g,

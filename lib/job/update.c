@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/rng.h"
 #include "job/rollout.h"
 #include "prompt/rows.h"
 
@@ -238,17 +237,12 @@ static int rl_update(struct update *u, const struct ral_train_group **g,
 
 /* One pass over the batch in an order of (seed, step, iteration). */
 static int rl_iteration(struct update *u, size_t parts, size_t iteration,
-                        const struct ral_train_group **list, size_t *order)
+                        const struct ral_train_group **list)
 {
     const size_t n = u->held.n, of = parts * (size_t)u->job->iterations;
-    struct ral_rng rng;
-    int rc = 0;
+    int rc = ral_held_order(&u->held, u->common->seed, (uint32_t)iteration,
+                            list, &u->batch, u->err);
 
-    ral_rng_init(&rng, u->common->seed, u->held.info.step,
-                 (uint32_t)iteration);
-    ral_rng_permute(&rng, order, n);
-    for (size_t i = 0; i < n; i++)
-        list[i] = &u->held.group[order[i]];
     for (size_t k = 0; rc == 0 && k < parts; k++) {
         const size_t lo = n * k / parts, hi = n * (k + 1) / parts;
 
@@ -294,7 +288,7 @@ static int run_rl(struct update *u, char *const *inputs, size_t ninputs)
         .reference = j->beta > 0,
     };
     const struct ral_train_group **list;
-    size_t parts, *order;
+    size_t parts;
     int rc;
 
     if ((rc = open_reference(u)) < 0 ||
@@ -313,8 +307,7 @@ static int run_rl(struct update *u, char *const *inputs, size_t ninputs)
                  "raise num_mini_batches or num_iterations",
                  j->attn_coef);
     list = RAL_NEW(&u->batch, const struct ral_train_group *, u->held.n);
-    order = RAL_NEW(&u->batch, size_t, u->held.n);
-    if (!list || !order)
+    if (!list)
         return out_of_memory(u);
     u->objective.pictures = stream_pictures;
     u->objective.temperature =
@@ -323,7 +316,7 @@ static int run_rl(struct update *u, char *const *inputs, size_t ninputs)
     ral_progress_begin(&u->progress, u->log, "made", "updates",
                        parts * (size_t)j->iterations);
     for (size_t i = 0; rc == 0 && i < (size_t)j->iterations; i++)
-        rc = rl_iteration(u, parts, i, list, order);
+        rc = rl_iteration(u, parts, i, list);
     ral_progress_end(&u->progress);
     return rc;
 }
