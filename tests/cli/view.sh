@@ -105,14 +105,14 @@ grep -q '^ral-view [0-9]' out
 ok $? 'its name'
 
 # a reader that closes early ends it quietly, however much would follow
-mkstream -n 400 -t 40 >long.ral
+mkstream -n 100 -t 40 >long.ral
 expect 0 'closed pipe' sh -c '{ ral-view --full long.ral; echo $? >status; } | head -n 1'
 [ "$(cat status)" -eq 141 ] && [ ! -s err ]
 ok $? 'SIGPIPE, and nothing said'
 
 # memory does not grow with the stream
 case $O in *address*) ;; *)
-    mkstream -n 4000 -t 40 >longer.ral
+    mkstream -n 1000 -t 40 >longer.ral
     peak() { # of ral-view, KiB
         python3 -c 'import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
@@ -170,4 +170,15 @@ expect 1 'too few visual tokens' ral-view --heatmap x.png few.ral
 says '39 visual tokens in the prompt, but the grid has 196 cells'
 expect 1 'no records' ral-view --heatmap x.png empty.ral
 says 'empty.ral: no records'
+
+# the manual's examples, line by line
+mkstream -p 240 --scored --image alpha_all.png --media-root "$pic" \
+    --grid-h 28 --grid-w 28 >rollouts.ral
+sed -n '/^\.EX/,/^\.EE/{/^\.E[XE]/d;s/\\-/-/g;p;}' "$top/man/ral-view.1" >examples
+ok "$([ "$(wc -l <examples)" -ge 6 ]; echo $?)" 'there are examples'
+while read -r line; do
+    expect 0 "$line" sh -c "$line" </dev/null
+    [ ! -s err ] || ok 1 'nothing on stderr'
+done <examples
+ok "$([ -s look.png ]; echo $?)" 'the heat map'
 finish
