@@ -11,7 +11,7 @@
 #include "job/policy.h"
 #include "model/generate.h"
 #include "prompt/rows.h"
-#include "rl/policy.h"
+#include "rl/attn_policy.h"
 #include "stream/group.h"
 #include "stream/writer.h"
 

@@ -10,7 +10,7 @@
 #include "model/head.h"
 #include "rl/attn_div.h"
 #include "rl/distill.h"
-#include "rl/policy.h"
+#include "rl/attn_policy.h"
 
 enum { MICRO_TOKENS = 4096 };
 

@@ -10,7 +10,7 @@
 #include "model/generate.h"
 #include "model/head.h"
 #include "rl/attn_div.h"
-#include "rl/policy.h"
+#include "rl/attn_policy.h"
 
 static const char *const cases[] = {"img4x4",   "img8x8", "img10x14",
                                     "img16x24", "two",    "text"};

@@ -7,7 +7,7 @@
 
 #include "base/rng.h"
 #include "rl/attn_div.h"
-#include "rl/policy.h"
+#include "rl/attn_policy.h"
 
 enum { MAXH = 4, MAXS = 64 };
 

@@ -1,6 +1,6 @@
-/* lib/rl/policy.h - attention over earlier positions as a distribution. */
-#ifndef RAL_POLICY_H
-#define RAL_POLICY_H
+/* lib/rl/attn_policy.h - attention over earlier positions as a distribution. */
+#ifndef RAL_ATTN_POLICY_H
+#define RAL_ATTN_POLICY_H
 
 #include <stddef.h>
 

@@ -1,5 +1,5 @@
-/* lib/rl/policy.c - drop self, renormalise; and back. */
-#include "rl/policy.h"
+/* lib/rl/attn_policy.c - drop self, renormalise; and back. */
+#include "rl/attn_policy.h"
 
 #include <string.h>
 
