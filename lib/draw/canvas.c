@@ -116,8 +116,8 @@ static void outline(cairo_t *cr, enum ral_shape shape)
     static const double diamond[4][2] = {
         {0.39, 0}, {0.78, 0.5}, {0.39, 1}, {0, 0.5}};
     static const double cross[12][2] = {
-        {.34, 0},  {.66, 0},  {.66, .34}, {1, .34},  {1, .66},  {.66, .66},
-        {.66, 1},  {.34, 1},  {.34, .66}, {0, .66},  {0, .34},  {.34, .34}};
+        {.34, 0}, {.66, 0}, {.66, .34}, {1, .34}, {1, .66}, {.66, .66},
+        {.66, 1}, {.34, 1}, {.34, .66}, {0, .66}, {0, .34}, {.34, .34}};
 
     switch (shape) {
     case RAL_SQUARE:
@@ -165,10 +165,14 @@ void ral_canvas_shape(struct ral_canvas *c, enum ral_shape shape, double cx,
 {
     double x0, y0, x1, y1, k;
 
+    // Measured large, for cairo flattens curves to a tenth of a pixel.
     cairo_save(c->cr);
+    cairo_scale(c->cr, 1000, 1000);
     cairo_new_path(c->cr);
     outline(c->cr, shape);
     cairo_path_extents(c->cr, &x0, &y0, &x1, &y1);
+    cairo_restore(c->cr);
+    cairo_save(c->cr);
     k = size / fmax(x1 - x0, y1 - y0);
     cairo_new_path(c->cr);
     cairo_translate(c->cr, cx, cy);
@@ -265,9 +269,8 @@ static cairo_surface_t *surface_of(const uint8_t *px, size_t w, size_t h,
 
     if (!w || !h || w > MOST_SIDE || h > MOST_SIDE)
         return NULL;
-    s = cairo_image_surface_create(ch == 4 ? CAIRO_FORMAT_ARGB32
-                                           : CAIRO_FORMAT_RGB24,
-                                   (int)w, (int)h);
+    s = cairo_image_surface_create(
+        ch == 4 ? CAIRO_FORMAT_ARGB32 : CAIRO_FORMAT_RGB24, (int)w, (int)h);
     if (!(data = cairo_image_surface_get_data(s))) {
         cairo_surface_destroy(s);
         return NULL;
@@ -287,8 +290,8 @@ static cairo_surface_t *surface_of(const uint8_t *px, size_t w, size_t h,
     return s;
 }
 
-static void paint(struct ral_canvas *c, cairo_surface_t *s, size_t w,
-                  size_t h, const struct ral_rect *r, cairo_filter_t filter)
+static void paint(struct ral_canvas *c, cairo_surface_t *s, size_t w, size_t h,
+                  const struct ral_rect *r, cairo_filter_t filter)
 {
     if (!s) {
         c->failed = "out of memory, or a picture too large to draw";
@@ -386,8 +389,8 @@ static void set_font(struct ral_canvas *c, const struct ral_font *f)
 }
 
 static double text_n(struct ral_canvas *c, const struct ral_font *f,
-                     enum ral_align align, double x, double y,
-                     const char *text, size_t n, int draw)
+                     enum ral_align align, double x, double y, const char *text,
+                     size_t n, int draw)
 {
     char *s = clean_text(text, n);
     cairo_text_extents_t e = {0};
@@ -571,8 +574,7 @@ int ral_canvas_png(struct ral_canvas *c, struct ral_buf *out,
     cairo_surface_flush(c->surface);
     png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &sink, on_error,
                                   on_warning);
-    if (png && (info = png_create_info_struct(png)) &&
-        (row = malloc(3 * c->w)))
+    if (png && (info = png_create_info_struct(png)) && (row = malloc(3 * c->w)))
         rc = write_png(c, png, info, &sink, row);
     else
         rc = ral_err_set(err, -RAL_ENOMEM, "writing a PNG: out of memory");

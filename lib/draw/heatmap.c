@@ -31,8 +31,7 @@ static void tint(double v, uint8_t rgba[4])
 static void give_way(uint32_t under, uint8_t rgba[4])
 {
     const double r = under >> 16 & 255, g = under >> 8 & 255, b = under & 255;
-    const double chroma =
-        (fmax(fmax(r, g), b) - fmin(fmin(r, g), b)) / 255;
+    const double chroma = (fmax(fmax(r, g), b) - fmin(fmin(r, g), b)) / 255;
 
     rgba[3] = (uint8_t)lround(rgba[3] * (1 - 0.75 * chroma));
 }
@@ -91,9 +90,8 @@ static void place(struct layout *l, struct ral_canvas *c,
     double x = MARGIN;
 
     for (size_t i = 0; i < l->n; i++) {
-        const double k = (double)l->panel_px / (double)(p[i].w > p[i].h
-                                                            ? p[i].w
-                                                            : p[i].h);
+        const double k =
+            (double)l->panel_px / (double)(p[i].w > p[i].h ? p[i].w : p[i].h);
         const double w = rint((double)p[i].w * k), h = rint((double)p[i].h * k);
         // A narrow picture still gets room for its words.
         const double room = fmax(fmax(w, 1), (double)l->panel_px * 0.5);
@@ -115,13 +113,11 @@ static void place(struct layout *l, struct ral_canvas *c,
     }
     l->width = x + BAR + 64 + (s->label ? 22 : 0);
     if (s->title)
-        l->head_lines = ral_canvas_paragraph(c, &head, 0, 0,
-                                             l->width - 2 * MARGIN, 26, 3,
-                                             s->title, 0);
+        l->head_lines = ral_canvas_paragraph(
+            c, &head, 0, 0, l->width - 2 * MARGIN, 26, 3, s->title, 0);
     l->title_lines = title_lines;
-    l->top = MARGIN + 26.0 * (double)l->head_lines +
-             (l->head_lines ? 8 : 0) + LINE * (double)title_lines +
-             (title_lines ? 4 : 0);
+    l->top = MARGIN + 26.0 * (double)l->head_lines + (l->head_lines ? 8 : 0) +
+             LINE * (double)title_lines + (title_lines ? 4 : 0);
     l->bottom = l->top + l->height;
     l->total_h = l->bottom + (caption_lines ? 4 : 0) +
                  LINE * (double)caption_lines + MARGIN;
@@ -142,13 +138,12 @@ static int draw_tint(struct ral_canvas *c, const struct ral_heat_panel *p,
         return ral_err_set(err, -RAL_ENOMEM, "heat map: out of memory");
     for (size_t y = 0; y < h; y++)
         for (size_t x = 0; x < w; x++) {
-            const double v =
-                map_at(p, ((double)x + 0.5) / (double)w,
-                       ((double)y + 0.5) / (double)h, s->blocks);
+            const double v = map_at(p, ((double)x + 0.5) / (double)w,
+                                    ((double)y + 0.5) / (double)h, s->blocks);
 
             tint(max > 0 ? fmin(v / max, 1) : 0, rgba + 4 * (y * w + x));
             give_way(ral_canvas_at(c, (size_t)r->x0 + x, (size_t)r->y0 + y),
-                  rgba + 4 * (y * w + x));
+                     rgba + 4 * (y * w + x));
         }
     ral_canvas_overlay(c, rgba, w, h, r);
     free(rgba);
@@ -162,15 +157,15 @@ static void draw_grid(struct ral_canvas *c, const struct ral_heat_panel *p,
         const double x =
             r->x0 + rint((r->x1 - r->x0) * (double)i / (double)p->gw);
 
-        ral_canvas_fill(c, &(struct ral_rect){x, r->y0, x + 1, r->y1},
-                        0x303540, 0.16);
+        ral_canvas_fill(c, &(struct ral_rect){x, r->y0, x + 1, r->y1}, 0x303540,
+                        0.16);
     }
     for (size_t i = 1; i < p->gh; i++) {
         const double y =
             r->y0 + rint((r->y1 - r->y0) * (double)i / (double)p->gh);
 
-        ral_canvas_fill(c, &(struct ral_rect){r->x0, y, r->x1, y + 1},
-                        0x303540, 0.16);
+        ral_canvas_fill(c, &(struct ral_rect){r->x0, y, r->x1, y + 1}, 0x303540,
+                        0.16);
     }
 }
 
@@ -183,15 +178,14 @@ static void draw_boxes(struct ral_canvas *c, const struct ral_heat_panel *p,
     ral_canvas_clip(c, r);
     for (size_t i = 0; i < p->n_boxes; i++) {
         const struct ral_rect *b = &p->boxes[i];
-        const struct ral_rect at = {r->x0 + b->x0 * kx - 2,
-                                    r->y0 + b->y0 * ky - 2,
-                                    r->x0 + b->x1 * kx + 2,
-                                    r->y0 + b->y1 * ky + 2};
+        const struct ral_rect at = {
+            r->x0 + b->x0 * kx - 2, r->y0 + b->y0 * ky - 2,
+            r->x0 + b->x1 * kx + 2, r->y0 + b->y1 * ky + 2};
 
         ral_canvas_frame(c, &at, 4, 0xffffff, 0.9); // a casing, for any ground
-        ral_canvas_frame(c, &(struct ral_rect){at.x0 - 1, at.y0 - 1, at.x1 + 1,
-                                               at.y1 + 1},
-                         2, 0x15803d, 1);
+        ral_canvas_frame(
+            c, &(struct ral_rect){at.x0 - 1, at.y0 - 1, at.x1 + 1, at.y1 + 1},
+            2, 0x15803d, 1);
     }
     ral_canvas_unclip(c);
 }
@@ -220,19 +214,19 @@ static void draw_bar(struct ral_canvas *c, const struct layout *l,
         const double y =
             r.y1 - (r.y1 - r.y0) * t.at[i] / (l->max > 0 ? l->max : 1);
 
-        ral_canvas_fill(c,
-                        &(struct ral_rect){r.x1, rint(y), r.x1 + 5, rint(y) + 1},
-                        0x8a909c, 1);
+        ral_canvas_fill(
+            c, &(struct ral_rect){r.x1, rint(y), r.x1 + 5, rint(y) + 1},
+            0x8a909c, 1);
         ral_canvas_text(c, &small, RAL_LEFT, r.x1 + 8, y + 5, t.text[i]);
     }
     if (s->label)
-        ral_canvas_text_up(c, &small, l->width - MARGIN - 4,
-                           (r.y0 + r.y1) / 2, s->label);
+        ral_canvas_text_up(c, &small, l->width - MARGIN - 4, (r.y0 + r.y1) / 2,
+                           s->label);
 }
 
 static int draw(struct ral_canvas *c, const struct layout *l,
-                const struct ral_heat_panel *p,
-                const struct ral_heat_style *s, struct ral_err *err)
+                const struct ral_heat_panel *p, const struct ral_heat_style *s,
+                struct ral_err *err)
 {
     int rc;
 
@@ -267,8 +261,7 @@ int ral_heatmap_png(const struct ral_heat_panel *panels, size_t n,
                     const struct ral_heat_style *style, struct ral_buf *out,
                     struct ral_err *err)
 {
-    const struct ral_heat_style s = style ? *style
-                                          : (struct ral_heat_style){0};
+    const struct ral_heat_style s = style ? *style : (struct ral_heat_style){0};
     struct layout l = {.n = n, .panel_px = s.panel_px ? s.panel_px : 384};
     struct ral_canvas *c = NULL;
     int rc = 0;

@@ -103,8 +103,9 @@ static double draw_legend(struct axes *a, const struct ral_plot *p, double x0,
             x = x0;
             y += 20;
         }
-        ral_canvas_line(a->c, (double[2][2]){{x + 2, y - 4.5}, {x + 20, y - 4.5}},
-                        2, 3, ral_palette((unsigned)i), 1);
+        ral_canvas_line(a->c,
+                        (double[2][2]){{x + 2, y - 4.5}, {x + 20, y - 4.5}}, 2,
+                        3, ral_palette((unsigned)i), 1);
         ral_canvas_text(a->c, &small, RAL_LEFT, x + 27, y, p->series[i].name);
         x += w + 18;
         any = true;
@@ -123,11 +124,9 @@ static void draw_axes(struct axes *a, const struct ral_plot *p,
 
         ral_canvas_fill(a->c, &(struct ral_rect){r->x0, y, r->x1, y + 1},
                         0xe4e7ec, 1);
-        ral_canvas_text(a->c, &small, RAL_RIGHT, r->x0 - 8, y + 5,
-                        ty->text[i]);
+        ral_canvas_text(a->c, &small, RAL_RIGHT, r->x0 - 8, y + 5, ty->text[i]);
     }
-    ral_ticks_make(&tx, a->x0, a->x1,
-                   (size_t)fmax(2, (r->x1 - r->x0) / 70));
+    ral_ticks_make(&tx, a->x0, a->x1, (size_t)fmax(2, (r->x1 - r->x0) / 70));
     for (size_t i = 0; i < tx.n; i++) {
         const double x = rint(to_x(a, tx.at[i]));
 
@@ -212,7 +211,7 @@ static int draw_series(struct axes *a, const struct ral_plot *p,
     for (int band = 1; band >= 0; band--) // all bands lie below all lines
         for (size_t i = 0; i < p->n_series; i++) {
             const struct ral_plot_series *s = &p->series[i];
-            double (*room)[3];
+            double(*room)[3];
 
             if (!s->n || (band && (!s->lo || !s->hi)))
                 continue;

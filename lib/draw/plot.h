@@ -9,9 +9,9 @@
 #include "base/err.h"
 
 struct ral_plot_series {
-    const char *name;       // in the legend; NULL: not there
-    const double *x, *y;    // [n]; a y that is not finite breaks the line
-    const double *lo, *hi;  // [n], a shaded band around it, or NULL
+    const char *name;      // in the legend; NULL: not there
+    const double *x, *y;   // [n]; a y that is not finite breaks the line
+    const double *lo, *hi; // [n], a shaded band around it, or NULL
     size_t n;
 };
 
@@ -21,13 +21,13 @@ struct ral_plot_mark {
     const char *label; // at its right end; NULL: none
 };
 
-struct ral_plot { // zero is a good start
+struct ral_plot {                          // zero is a good start
     const char *title, *x_label, *y_label; // NULL: none
     const struct ral_plot_series *series;
     size_t n_series;
     const struct ral_plot_mark *marks;
     size_t n_marks;
-    double y_min, y_max; // both 0: what the data need
+    double y_min, y_max;  // both 0: what the data need
     size_t width, height; // 0: 640 x 400
 };
 

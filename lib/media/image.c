@@ -12,11 +12,11 @@ int ral_image_alloc(struct ral_image *im, size_t width, size_t height,
         return ral_err_set(err, -RAL_EINVAL, "picture without pixels");
     if (width > RAL_IMAGE_MAX_PIXELS / height)
         return ral_err_set(err, -RAL_EINVAL,
-                           "picture of %zux%zu pixels; the limit is %zu",
-                           width, height, RAL_IMAGE_MAX_PIXELS);
+                           "picture of %zux%zu pixels; the limit is %zu", width,
+                           height, RAL_IMAGE_MAX_PIXELS);
     if (!(im->rgb = malloc(width * height * 3)))
-        return ral_err_set(err, -RAL_ENOMEM,
-                           "out of memory for %zux%zu pixels", width, height);
+        return ral_err_set(err, -RAL_ENOMEM, "out of memory for %zux%zu pixels",
+                           width, height);
     im->width = width;
     im->height = height;
     return 0;

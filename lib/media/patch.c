@@ -17,8 +17,7 @@ static void cut(const struct ral_image *im, const struct ral_patch_spec *s,
 
     for (size_t c = 0; c < 3; c++, out += s->temporal * PP) {
         for (size_t y = 0; y < P; y++) {
-            const uint8_t *p =
-                im->rgb + 3 * ((y0 + y) * im->width + x0) + c;
+            const uint8_t *p = im->rgb + 3 * ((y0 + y) * im->width + x0) + c;
 
             for (size_t x = 0; x < P; x++)
                 out[y * P + x] = value[c][p[3 * x]];

@@ -272,8 +272,7 @@ static int read_png(struct png_in *in, struct ral_image *im,
     png_set_packing(in->png);
     png_read_update_info(in->png, in->info);
     if (!(in->row = malloc(png_get_rowbytes(in->png, in->info))))
-        return ral_err_set(in->err, -RAL_ENOMEM, "%s: out of memory",
-                           in->name);
+        return ral_err_set(in->err, -RAL_ENOMEM, "%s: out of memory", in->name);
     read_rows(in, im);
     png_read_end(in->png, in->info);
     if (png_get_eXIf_1(in->png, in->info, &exif_len, &exif))

@@ -22,7 +22,8 @@ static inline const char *golden_file(const char *name)
     static char path[4096];
     const char *top = getenv("RAL_TOP");
 
-    snprintf(path, sizeof path, "%s/tests/golden/%s", top ? top : GOLDEN_TOP, name);
+    snprintf(path, sizeof path, "%s/tests/golden/%s", top ? top : GOLDEN_TOP,
+             name);
     return path;
 }
 

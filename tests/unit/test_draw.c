@@ -108,9 +108,8 @@ static struct ral_image decode(const struct ral_buf *png)
     struct ral_image im;
     struct ral_err err = {0};
 
-    ck_assert_msg(
-        ral_image_read(&im, png->data, png->len, "drawn", &err) == 0, "%s",
-        err.msg);
+    ck_assert_msg(ral_image_read(&im, png->data, png->len, "drawn", &err) == 0,
+                  "%s", err.msg);
     return im;
 }
 
@@ -118,8 +117,8 @@ START_TEST(heat_lies_where_the_weight_is)
 {
     uint8_t rgb[56 * 56 * 3];
     float map[4] = {0, 0.75f, 0, 0.25f};
-    struct ral_heat_panel p = {.rgb = rgb, .w = 56, .h = 56, .map = map,
-                               .gh = 2, .gw = 2};
+    struct ral_heat_panel p = {
+        .rgb = rgb, .w = 56, .h = 56, .map = map, .gh = 2, .gw = 2};
     struct ral_heat_style s = {.panel_px = 112, .blocks = true};
     struct ral_buf png = {0}, two = {0};
     struct ral_image im, wide;
@@ -152,8 +151,8 @@ START_TEST(bad_weights_are_refused)
 {
     const uint8_t rgb[3] = {0};
     float map[2] = {0.5f, NAN};
-    struct ral_heat_panel p = {.rgb = rgb, .w = 1, .h = 1, .map = map,
-                               .gh = 1, .gw = 2};
+    struct ral_heat_panel p = {
+        .rgb = rgb, .w = 1, .h = 1, .map = map, .gh = 1, .gw = 2};
     struct ral_buf png = {0};
     struct ral_err err = {0};
 
@@ -175,19 +174,29 @@ END_TEST
 START_TEST(any_text_can_be_drawn)
 {
     static const char *const texts[] = {
-        "", "plain", "\xff\xfe", "cut \xe2\x82", "\xed\xa0\x80", "a\nb\tc\x01",
-        "\xf0\x9f\x98\x80 no glyph", "\xce\xbb = 1",
+        "",
+        "plain",
+        "\xff\xfe",
+        "cut \xe2\x82",
+        "\xed\xa0\x80",
+        "a\nb\tc\x01",
+        "\xf0\x9f\x98\x80 no glyph",
+        "\xce\xbb = 1",
         "averyveryveryverylongwordwithoutanyspaceinitthatmustbreaksomewhere"};
     const uint8_t rgb[3] = {0};
     const float map[1] = {1};
 
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        const struct ral_heat_panel p = {.rgb = rgb, .w = 1, .h = 1,
-                                         .map = map, .gh = 1, .gw = 1,
+        const struct ral_heat_panel p = {.rgb = rgb,
+                                         .w = 1,
+                                         .h = 1,
+                                         .map = map,
+                                         .gh = 1,
+                                         .gw = 1,
                                          .title = texts[i],
                                          .caption = texts[i]};
-        const struct ral_heat_style s = {.title = texts[i],
-                                         .label = texts[i], .panel_px = 60};
+        const struct ral_heat_style s = {
+            .title = texts[i], .label = texts[i], .panel_px = 60};
         const struct ral_plot plot = {.title = texts[i], .x_label = texts[i]};
         struct ral_buf png = {0};
         struct ral_err err = {0};

@@ -37,8 +37,8 @@ START_TEST(pixels_are_pillows)
 
         snprintf(name, sizeof name, "media/%s", file);
         b = slurp(golden_file(name));
-        ck_assert_msg(ral_image_read(&im, b.data, b.len, file, &err) == 0,
-                      "%s", err.msg);
+        ck_assert_msg(ral_image_read(&im, b.data, b.len, file, &err) == 0, "%s",
+                      err.msg);
         ck_assert_int_eq((json_int_t)im.width,
                          json_integer_value(json_object_get(row, "width")));
         ck_assert_int_eq((json_int_t)im.height,
@@ -76,9 +76,9 @@ START_TEST(flipped_bytes_are_found)
                 } else {
                     ck_assert_uint_eq(im.width, whole.width);
                     ck_assert_uint_eq(im.height, whole.height);
-                    ck_assert_msg(!memcmp(im.rgb, whole.rgb,
-                                          3 * im.width * im.height),
-                                  "%s: byte %zu", names[k], i);
+                    ck_assert_msg(
+                        !memcmp(im.rgb, whole.rgb, 3 * im.width * im.height),
+                        "%s: byte %zu", names[k], i);
                 }
                 ral_image_release(&im);
                 b.data[i] ^= (uint8_t)(1 << bit);

@@ -16,8 +16,8 @@ START_TEST(sizes_are_those_of_the_reference)
 
         for (size_t k = 0; k < 5; k++)
             in[k] = (size_t)json_integer_value(json_array_get(row, k));
-        const int rc = ral_smart_resize(in[0], in[1], in[2], in[3], in[4], &H,
-                                        &W, NULL);
+        const int rc =
+            ral_smart_resize(in[0], in[1], in[2], in[3], in[4], &H, &W, NULL);
 
         if (json_is_null(want)) {
             ck_assert_int_eq(rc, -RAL_EINVAL);
