@@ -221,6 +221,48 @@ static int set_attention(struct rollout *r, struct ral_sample *s,
     return 0;
 }
 
+/* A character may be cut between tokens: its last byte makes it whole. */
+static bool is_cut(const struct ral_buf *text)
+{
+    return text->len >= 3 &&
+           !memcmp(text->data + text->len - 3, "\xef\xbf\xbd", 3);
+}
+
+/* Where in the text each of n tokens ends, and those without text. */
+static int set_ends(struct rollout *r, struct ral_sample *s, size_t n)
+{
+    int32_t *ends = RAL_NEW(&r->batch, int32_t, s->T + 1);
+    struct ral_buf part = {0};
+    size_t from = 0, at = 0; // tokens and bytes of what is whole
+    int rc = 0;
+
+    if (!ends)
+        return out_of_memory(r);
+    for (size_t t = 0; t < n && rc == 0; t++) {
+        size_t end;
+        bool cut;
+
+        part.len = 0;
+        rc = ral_tokenizer_decode(r->policy.processor.tokenizer, s->ids + from,
+                                  t + 1 - from, true, &part);
+        cut = is_cut(&part) && t - from < 3; // no character has five bytes
+        end = at + part.len - (cut ? 3 : 0);
+        end = end < s->text_len ? end : s->text_len;
+        if (t && end < (size_t)ends[t - 1]) // bytes that are no text at all
+            end = (size_t)ends[t - 1];
+        ends[t] = (int32_t)end;
+        if (!cut) {
+            at = end;
+            from = t + 1;
+        }
+    }
+    for (size_t t = n; t < s->T; t++)
+        ends[t] = (int32_t)s->text_len;
+    s->ends = ends;
+    ral_buf_release(&part);
+    return rc < 0 ? out_of_memory(r) : 0;
+}
+
 static int set_text(struct rollout *r, struct ral_sample *s)
 {
     const size_t n = s->finish == RAL_FINISH_STOP ? s->T - 1 : s->T;
@@ -233,7 +275,7 @@ static int set_text(struct rollout *r, struct ral_sample *s)
         rc = -RAL_ENOMEM;
     s->text_len = text.len;
     ral_buf_release(&text);
-    return rc < 0 ? out_of_memory(r) : 0;
+    return rc < 0 ? out_of_memory(r) : set_ends(r, s, n);
 }
 
 static int finish_sample(struct rollout *r, struct ral_sample *s,

@@ -39,8 +39,11 @@ static bool is_bytes(const struct ral_item *it)
 static bool left_out(const struct ral_item *key, const struct ral_item *value,
                      unsigned flags)
 {
+    const bool array =
+        value->type == RAL_ITEM_F32S || value->type == RAL_ITEM_F16S;
+
     return !(flags & RAL_JSON_FULL) &&
-           (ral_item_is(key, "attn") || is_bytes(value));
+           (is_bytes(value) || (array && ral_item_is(key, "attn")));
 }
 
 /* Element i of a typed array. */

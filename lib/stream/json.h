@@ -13,8 +13,8 @@ enum {
 
 /**
  * A new value, or NULL when out of memory. Typed arrays become arrays,
- * integers over INT64_MAX reals, NaN and infinities null. Unless FULL, pairs
- * with the key attn and pairs whose value is bytes are left out.
+ * integers over INT64_MAX reals, NaN and infinities null. Unless FULL, arrays
+ * of floats under the key attn and pairs whose value is bytes are left out.
  */
 json_t *ral_item_json(const struct ral_item *it, unsigned flags);
 

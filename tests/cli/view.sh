@@ -40,7 +40,7 @@ expect 1 'a record that is not there' ral-view --record row-7 s.ral
 says 'ral-view: s.ral: no record with the id row-7'
 expect 0 'header' ral-view -H s.ral
 ok "$(jq -e '.ral == 1 and .policy == "0123456789abcdef0123456789abcdef" and
-    .sampling.num_generations == 2 and .shard == [1, 1] and
+    .attn.layers == [1] and .sampling.num_generations == 2 and .shard == [1, 1] and
     .provenance[0].args == ["--seed", "7"]' out >/dev/null; echo $?)" 'its keys'
 expect 0 'count' ral-view --count s.ral
 echo 3 >want && is 'three'
@@ -74,31 +74,6 @@ mkstream --shard 2 --shards 2 --policy ff >other.ral
 expect 1 'parts of two policies' ral-view --count 1.ral other.ral
 says 'differ in their policy'
 
-# bad input
-expect 1 'no input' sh -c 'ral-view --count </dev/null'
-says 'stdin: empty'
-head -c 700 s.ral >cut.ral
-expect 1 'truncated' ral-view --count cut.ral
-says 'cut.ral: truncated: ends without its end mark'
-[ -s out ] && ok 1 'no count' || ok 0 'no count'
-mkstream --cut >cut.ral
-expect 1 'without an end mark' ral-view --check cut.ral
-says 'end mark'
-lines=$(wc -c <s.ral)
-{ head -c $((lines / 2)) s.ral; printf X; tail -c $((lines - lines / 2 - 1)) s.ral; } >flip.ral
-expect 1 'damaged' ral-view --check flip.ral
-says 'flip.ral: damaged after record'
-ral-view s.ral >rows.jsonl
-expect 1 'rows' ral-view --count rows.jsonl
-says 'rows.jsonl: these are rows (JSON lines), not a stream'
-expect 1 'no file' ral-view --count nosuch.ral
-says 'nosuch.ral: cannot open'
-expect 1 'a record over the limit' ral-view --max-record 100 s.ral
-says '--max-record'
-expect 1 'full disk' sh -c 'ral-view s.ral >/dev/full'
-says 'stdout: cannot write'
-expect 2 'two questions' ral-view --count -H s.ral
-expect 2 'unknown option' ral-view --bogus
 expect 0 'help' ral-view --help
 expect 0 'version' ral-view -V
 grep -q '^ral-view [0-9]' out

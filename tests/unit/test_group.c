@@ -51,11 +51,13 @@ static void encode(const char *error)
     for (size_t i = 0; i < G; i++) {
         const size_t T = i + 1;
         int32_t *ids = RAL_NEW(&a, int32_t, T);
+        int32_t *ends = RAL_NEW(&a, int32_t, T);
         float *logp = RAL_NEW(&a, float, T);
         float *attn = RAL_NEW(&a, float, attn_count(T));
 
         for (size_t t = 0; t < T; t++) {
             ids[t] = (int32_t)(10 * i + t);
+            ends[t] = (int32_t)(t + 2); // ab, NUL, \xff
             logp[t] = -(float)t / 3;
         }
         for (size_t k = 0; k < attn_count(T); k++)
@@ -63,7 +65,7 @@ static void encode(const char *error)
         s[i] = (struct ral_sample){
             .ids = ids, .T = T, .text = "ab\0\xff", .text_len = 4,
             .finish = i == 1 ? RAL_FINISH_LENGTH : RAL_FINISH_STOP,
-            .logp = logp, .attn = attn, .attn_n = attn_count(T)};
+            .ends = ends, .logp = logp, .attn = attn, .attn_n = attn_count(T)};
     }
     b.len = 0;
     ck_assert_msg(ral_group_encode(&b, &(struct ral_group_parts){
@@ -111,6 +113,10 @@ START_TEST(a_group_comes_back)
         ck_assert(s->finish == (i == 1 ? RAL_FINISH_LENGTH : RAL_FINISH_STOP));
         ck_assert_uint_eq(s->text_len, 6);
         ck_assert_mem_eq(s->text, "ab\0\xef\xbf\xbd", 6);
+        ck_assert(s->ends[0] == 2 && s->ends[i] == (i == 2 ? 6 : (int)i + 2));
+        ck_assert_uint_eq(ral_sample_token(s, 0), 0);
+        ck_assert_uint_eq(ral_sample_token(s, 2), 1); // T for the first
+        ck_assert_uint_eq(ral_sample_token(s, 5), i == 2 ? 2 : s->T);
         ck_assert(!s->scored && !s->has_advantage);
         ck_assert_str_eq(s->status, "ok");
     }
@@ -178,6 +184,9 @@ START_TEST(lengths_and_values_are_checked)
         {0, "logp", "\xd8\x55\x44\0\0\x80\xff", "logp[0] is -inf", 7},
         {1, "attn", "\xd8\x55\x44\0\0\0\0", "samples[1]: attn holds 1", 7},
         {1, "attn", "\xd8\x55\x40", "samples[1]: attn holds 0", 3},
+        {2, "ends", "\xd8\x4e\x44\x01\0\0\0", "ends holds 1 values for 3", 7},
+        {0, "ends", "\xd8\x4e\x44\x07\0\0\0", "samples[0]: ends[0] is 7", 7},
+        {1, "ends", "\xd8\x4e\x48\x02\0\0\0\x01\0\0\0", "ends[1] is 1", 11},
         {1, "finish", "\x63" "eos", "finish is neither", 4},
         {1, "text", NULL, "text is missing", 0},
         {1, "reward", "\xf9\x7e\x00", "samples[1]: reward is nan", 3},
