@@ -18,7 +18,9 @@
 #include <string.h>
 
 enum {
-    BLOCK_M = 64,       // rows of a tile in backward
+    FORWARD_M = 16,         // rows of a tile
+    BLOCK_M = 64,           // in backward
+    KEYS = 256,             // rows of values that stay in the nearest cache
     SERIAL_MADDS = 1 << 20, // less work than this takes one thread
 };
 
@@ -268,9 +270,13 @@ static void run_values(const struct ral_nn *nn, const struct ral_kv *kv,
     const size_t Dp = kv->Dp;
     const float *v = kv->v + (kvh * kv->slots + run->slot) * Dp;
 
-    for (size_t c = 0; c < Dp; c += RAL_PANEL)
-        nn->k.tile(rows, min_size(RAL_PANEL, Dp - c), n, e, lds, v + c, Dp,
-                   o + c, Dp, load);
+    for (size_t j = 0; j < n; j += KEYS, load = true)
+        for (size_t c = 0; c < Dp; c += RAL_PANEL)
+            for (size_t r = 0; r < rows; r += RAL_TILE_M)
+                nn->k.tile(min_size(RAL_TILE_M, rows - r),
+                           min_size(RAL_PANEL, Dp - c), min_size(KEYS, n - j),
+                           e + r * lds + j, lds, v + j * Dp + c, Dp,
+                           o + r * Dp + c, Dp, load);
 }
 
 /* o[rows][Dp] = one chain over run a, then b. */
@@ -331,6 +337,7 @@ struct forward {
     float *o;
     size_t ldo;
     float *const *policy;
+    size_t max; // queries of a tile
 };
 
 static void forward_rows(const struct forward *f, struct rows x, bool policy)
@@ -338,8 +345,8 @@ static void forward_rows(const struct forward *f, struct rows x, bool policy)
     const struct ral_attn_shape *s = f->s;
     const size_t D = s->D, Dp = f->kv->Dp;
     const size_t head = x.kvh * (s->H / s->KV) + x.h0;
-    float *qs = scratch_of(f->nn, s, x.t), *o = qs + RAL_TILE_M * Dp;
-    float *e = o + RAL_TILE_M * Dp, inv[RAL_TILE_M];
+    float *qs = scratch_of(f->nn, s, x.t), *o = qs + FORWARD_M * Dp;
+    float *e = o + FORWARD_M * Dp, inv[FORWARD_M];
 
     scores(f->nn, s, f->kv, x, f->q, f->ldq, qs, e);
     exponentials(f->nn, x, e, inv);
@@ -362,10 +369,10 @@ static void forward_tile(const struct forward *f, const struct tile *t,
 {
     const size_t group = f->s->H / f->s->KV;
 
-    for (size_t h = 0; h < group; h += RAL_TILE_M)
+    for (size_t h = 0; h < group; h += FORWARD_M)
         forward_rows(f,
                      (struct rows){t, kvh, h,
-                                   min_size(RAL_TILE_M, group - h)},
+                                   min_size(FORWARD_M, group - h)},
                      policy);
 }
 
@@ -384,7 +391,7 @@ static bool tile_has_policy(const struct forward *f, const struct tile *t)
  * is one task for all heads, whose sum has a fixed order. */
 static void forward_work(const struct forward *f, size_t tiles, size_t *next)
 {
-    const size_t max = tile_queries(f->s, RAL_TILE_M), KV = f->s->KV;
+    const size_t KV = f->s->KV;
     struct cursor c = {0, 0};
     struct tile t;
     size_t task, done = 0; // tiles that the cursor has passed
@@ -399,13 +406,24 @@ static void forward_work(const struct forward *f, size_t tiles, size_t *next)
             done = 0;
         }
         for (; done <= task % tiles; done++)
-            tile_next(&t, &c, f->spans, f->nspans, max);
+            tile_next(&t, &c, f->spans, f->nspans, f->max);
         if (!tile_has_policy(f, &t))
             forward_tile(f, &t, task / tiles, false);
         else if (task < tiles)
             for (size_t kvh = 0; kvh < KV; kvh++)
                 forward_tile(f, &t, kvh, true);
     }
+}
+
+static size_t tile_count(const struct forward *f)
+{
+    struct cursor c = {0, 0};
+    struct tile t;
+    size_t n = 0;
+
+    while (tile_next(&t, &c, f->spans, f->nspans, f->max))
+        n++;
+    return n;
 }
 
 static int threads_for(const struct ral_nn *nn, size_t tasks, size_t work)
@@ -420,16 +438,17 @@ void ral_attention(const struct ral_nn *nn, const struct ral_attn_shape *s,
                    size_t nspans, const float *q, size_t ldq, float *o,
                    size_t ldo, float *const *policy)
 {
-    const struct forward f = {nn, s, kv, spans, nspans, q, ldq, o, ldo, policy};
-    const size_t max = tile_queries(s, RAL_TILE_M);
-    struct cursor c = {0, 0};
-    struct tile t;
-    size_t tiles = 0, next = 0;
+    struct forward f = {nn,  s, kv,  spans,  nspans, q,
+                        ldq, o, ldo, policy, tile_queries(s, FORWARD_M)};
+    size_t tiles, next = 0;
     int threads;
 
     assert(s->H % s->KV == 0 && kv->KV == s->KV && kv->D == s->D);
-    while (tile_next(&t, &c, spans, nspans, max))
-        tiles++;
+    tiles = tile_count(&f);
+    if (nn->threads > 1 && s->KV * tiles < 4 * (size_t)nn->threads) {
+        f.max = tile_queries(s, RAL_TILE_M); // more tasks, less reuse of keys
+        tiles = tile_count(&f);
+    }
     threads = threads_for(nn, s->KV * tiles, madds(s, spans, nspans));
     if (threads == 1) {
         forward_work(&f, tiles, &next);
