@@ -9,7 +9,7 @@
 #include "model/generate.h"
 #include "model/head.h"
 #include "rl/attn_div.h"
-#include "rl/distill.h"
+#include "rl/reverse_kl.h"
 #include "rl/attn_policy.h"
 
 enum { MICRO_TOKENS = 4096 };

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "rl/advantage.h"
-#include "rl/distill.h"
+#include "rl/reverse_kl.h"
 #include "rl/pg.h"
 #include "rl/reduce.h"
 

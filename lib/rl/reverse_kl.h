@@ -1,6 +1,6 @@
-/* lib/rl/distill.h - distance of a student's next token from a teacher's. */
-#ifndef RAL_DISTILL_H
-#define RAL_DISTILL_H
+/* lib/rl/reverse_kl.h - distance of a student's next token from a teacher's. */
+#ifndef RAL_REVERSE_KL_H
+#define RAL_REVERSE_KL_H
 
 #include <stddef.h>
 

@@ -1,5 +1,5 @@
-/* lib/rl/distill.c - reverse KL over the vocabulary. */
-#include "rl/distill.h"
+/* lib/rl/reverse_kl.c - reverse KL over the vocabulary. */
+#include "rl/reverse_kl.h"
 
 #include <math.h>
 
