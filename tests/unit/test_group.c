@@ -177,7 +177,7 @@ START_TEST(lengths_and_values_are_checked)
         {-1, "samples", "\x81\x01", "samples[0]: not a map", 2},
         {-1, "media", "\x81\xa0", "media[0]: path is missing", 2},
         {-1, "status", "\x01", "status is an integer", 1},
-        {2, "ids", "\xd8\x4e\x44\x01\0\0\0", "samples[2]: logp holds 3", 7},
+        {2, "ids", "\xd8\x4e\x44\x01\0\0\0", "samples[2]: ends holds 3", 7},
         {2, "logp", "\xd8\x55\x44\0\0\0\0", "logp holds 1 values for 3", 7},
         {0, "logp", "\xd8\x55\x44\0\0\xc0\x7f", "q7: samples[0]: logp[0] is "
                                                 "nan", 7},
