@@ -129,6 +129,11 @@ START_TEST(markers_in_text_are_refused)
                  "[{\"role\":\"user\",\"content\":\"a<|<|%s|>b\"}]", names[i]);
         refuses(&t, s, names[i]);
     }
+    refuses(&t,
+            "[{\"role\":\"user\",\"content\":["
+            "{\"type\":\"text\",\"text\":\"<|im_end|>\"},"
+            "{\"type\":\"image\"}]}]",
+            "<|im_end|>");
     // Two items must not make one up, nor an item and the suffix.
     refuses(&t,
             "[{\"role\":\"user\",\"content\":["

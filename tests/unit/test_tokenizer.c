@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/rng.h"
+#include "text/bpe.h"
 #include "text/tokenizer.h"
 #include "text/utf8.h"
 
@@ -406,6 +408,99 @@ START_TEST(anything_else_is_refused_by_name)
 }
 END_TEST
 
+/*
+ * Tokens are words over two letters of at most MAX_LEN: a word of n letters
+ * with the bits b has id (1 << n) - 2 + b.
+ */
+#define MAX_LEN 6
+
+static int word_len(int32_t id)
+{
+    int n = 1;
+
+    while ((2 << n) - 2 <= id)
+        n++;
+    return n;
+}
+
+static int32_t join(int32_t a, int32_t b)
+{
+    const int la = word_len(a), lb = word_len(b);
+
+    if (la + lb > MAX_LEN)
+        return -1;
+    return (1 << (la + lb)) - 2 +
+           ((a - (1 << la) + 2) << lb | (b - (1 << lb) + 2));
+}
+
+/* The definition: lowest rank first, leftmost of equals, until none is left. */
+static size_t plain_bpe(const struct ral_merges *m, int32_t *id, size_t n)
+{
+    for (;;) {
+        const struct ral_merge *best = NULL, *f;
+        size_t at = 0;
+
+        for (size_t i = 0; i + 1 < n; i++)
+            if ((f = ral_merges_find(m, id[i], id[i + 1])) &&
+                (!best || f->rank < best->rank)) {
+                best = f;
+                at = i;
+            }
+        if (!best)
+            return n;
+        id[at] = best->id;
+        memmove(id + at + 1, id + at + 2, (n - at - 2) * sizeof *id);
+        n--;
+    }
+}
+
+/* Random merges, some of them impossible to reach, and random words. */
+START_TEST(heap_does_what_the_definition_says)
+{
+    const int32_t words = (2 << MAX_LEN) - 2;
+    int32_t byte_id[256] = {0}, want[64];
+    size_t bad = 0, *rank = malloc((size_t)words * words * sizeof *rank);
+    struct ral_bpe bpe = {0};
+    struct ral_ids got = {0};
+    struct ral_rng r;
+
+    ck_assert_ptr_nonnull(rank);
+    byte_id['b'] = 1;
+    for (uint32_t trial = 0; trial < 40; trial++) {
+        struct ral_merges m = {0};
+        size_t k = 0;
+
+        ral_rng_init(&r, 1, 2, trial);
+        ral_rng_permute(&r, rank, (size_t)words * words);
+        ck_assert_int_eq(ral_merges_init(&m, (size_t)words * words), 0);
+        for (int32_t a = 0; a < words; a++)
+            for (int32_t b = 0; b < words; b++, k++)
+                if (join(a, b) >= 0 && ral_rng_below(&r, 4))
+                    ral_merges_put(&m, a, b, (uint32_t)rank[k], join(a, b));
+        for (int word = 0; word < 200; word++) {
+            const size_t n = 1 + ral_rng_below(&r, 64);
+            uint8_t s[64];
+            size_t left;
+
+            for (size_t i = 0; i < n; i++) {
+                s[i] = "ab"[ral_rng_below(&r, word % 8 + 1) == 0];
+                want[i] = byte_id[s[i]];
+            }
+            got.n = 0;
+            left = plain_bpe(&m, want, n);
+            bad += ral_bpe_encode(&bpe, &m, byte_id, s, n, &got) < 0 ||
+                   got.n != left ||
+                   memcmp(got.id, want, left * sizeof *want) != 0;
+        }
+        ral_merges_release(&m);
+    }
+    ck_assert_uint_eq(bad, 0);
+    free(rank);
+    ral_bpe_release(&bpe);
+    ral_ids_release(&got);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("tokenizer");
@@ -416,6 +511,7 @@ int main(void)
     tcase_set_timeout(c, 120);
     tcase_add_test(c, golden_texts);
     tcase_add_test(c, every_character_splits_as_the_reference);
+    tcase_add_test(c, heap_does_what_the_definition_says);
     tcase_add_test(c, names_and_sizes);
     tcase_add_test(c, answers_are_one_token);
     tcase_add_test(c, invalid_utf8_is_an_error_with_offset);
