@@ -40,6 +40,7 @@ int main(int argc, char **argv)
         RAL_OPT_INT(0, "step", &job.step, "K", "the K-th batch [1]"),
         RAL_OPT_STR(0, "shard", &job.shard, "K/N",
                     "the K-th of N contiguous parts"),
+        RAL_SPLIT_OPT(&job.split, "train"),
         RAL_OPT_INT(0, "limit", &job.limit, "N", "stop after N rows"),
         RAL_OPT_STR(0, "media-root", &job.data.media_root, "DIR",
                     "media paths are relative to this [the rows' folder]"),

@@ -3,6 +3,7 @@
 #define RAL_JOB_ROLLOUT_H
 
 #include "job/common.h"
+#include "job/source.h"
 
 struct ral_rollout_job {
     struct ral_data_settings data;
@@ -10,6 +11,7 @@ struct ral_rollout_job {
     const char *model; // a checkpoint or a run folder
     const char *out;   // NULL: stdout
     const char *shard; // "k/n"; NULL: all
+    const char *split; // of the recipe's rows; NULL: train
     int64_t samples;   // G, of each prompt
     int64_t draw, step, limit;
     int64_t batch; // prompts decoded together; 0: by their size
@@ -42,12 +44,5 @@ int ral_rollout_run(const struct ral_rollout_job *job,
                     const struct ral_common *common, char *const *rows,
                     size_t nrows, const struct ral_log *log,
                     struct ral_err *err);
-
-/* "k/n" with 1 <= k <= n; NULL or "" is 1/1 and gives *n = 0. */
-int ral_shard_parse(const char *text, uint64_t *k, uint64_t *n,
-                    struct ral_err *err);
-
-/* The folder that media paths of a rows file are relative to; malloc'ed. */
-char *ral_media_root(const char *asked, const char *rows);
 
 #endif

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "job/rollout.h"
+#include "job/source.h"
 #include "prompt/rows.h"
 
 struct update {
@@ -141,31 +141,26 @@ static int sft_step(struct update *u, struct ral_rows *rows, const char *root)
 
 static int run_sft(struct update *u, char *const *inputs, size_t n)
 {
-    const char *path = n ? inputs[0] : u->job->data.train;
-    const struct ral_rows_conf conf = {
-        .path = path,
-        .where = u->job->data.where.item,
-        .nwhere = u->job->data.where.n,
-        .draw = (uint64_t)u->job->batch_size,
-        .step = 1,
-        .seed = u->common->seed,
-    };
-    struct ral_rows *rows;
-    char *root = ral_media_root(u->job->data.media_root, path);
-    int rc = root ? ral_rows_open(&rows, &conf, u->err) : out_of_memory(u);
+    struct ral_source source;
+    struct ral_rows *rows = NULL;
+    int rc = ral_source_find(&source, &u->job->data, u->job->split, "train",
+                             n ? inputs[0] : NULL, u->err);
 
-    if (rc < 0) {
-        free(root);
+    source.rows.draw = (uint64_t)u->job->batch_size;
+    source.rows.step = 1;
+    source.rows.seed = u->common->seed;
+    if (rc < 0 || (rc = ral_rows_open(&rows, &source.rows, u->err)) < 0) {
+        ral_source_release(&source);
         return rc;
     }
     u->objective.pictures = row_pictures;
     ral_progress_begin(&u->progress, u->log, "trained", "steps",
                        (size_t)u->job->steps);
     for (int64_t i = 0; rc == 0 && i < u->job->steps; i++)
-        rc = sft_step(u, rows, root);
+        rc = sft_step(u, rows, source.root);
     ral_progress_end(&u->progress);
     ral_rows_close(rows);
-    free(root);
+    ral_source_release(&source);
     return rc;
 }
 
@@ -356,6 +351,9 @@ static int start(struct update *u, size_t ninputs)
         return ral_err_set(u->err, -RAL_EUSAGE,
                            "--sft takes one file of rows and --steps of 0 or "
                            "more");
+    if (j->split && !j->sft)
+        return ral_err_set(u->err, -RAL_EUSAGE,
+                           "--split names rows, which --sft takes");
     if ((rc = set_objective(u)) < 0 ||
         (rc = ral_training_out_check(j->out, j->force, u->err)) < 0 ||
         (rc = ral_policy_open(&u->policy, j->model, j->cpu,

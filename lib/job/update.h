@@ -2,11 +2,13 @@
 #ifndef RAL_JOB_UPDATE_H
 #define RAL_JOB_UPDATE_H
 
+#include "job/source.h"
 #include "job/training.h"
 
 struct ral_update_job {
     struct ral_data_settings data;
     const char *cpu, *model, *out, *ref;
+    const char *split; // of the recipe's rows, with sft; NULL: train
     bool force, allow_stale, sft;
     uint64_t max_record;
     int64_t steps; // SFT steps of this run

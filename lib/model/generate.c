@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "model/forward.h"
 #include "model/head.h"
 
@@ -271,7 +272,7 @@ static int generate(struct decoder *d, const struct ral_pack_group *g,
         (rc = first_tokens(d, act.hidden, n)) < 0)
         return rc;
     while (rc == 0 && (rows = gather(d)) > 0)
-        rc = step(d, rows);
+        rc = ral_stopped() ? ral_stop_err(d->err) : step(d, rows);
     return rc;
 }
 

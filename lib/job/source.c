@@ -1,0 +1,108 @@
+/* lib/job/source.c - where a program finds its rows and their media. */
+#include "job/source.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "stream/header.h"
+
+int ral_shard_parse(const char *text, uint64_t *k, uint64_t *n,
+                    struct ral_err *err)
+{
+    char first[24];
+    const char *slash = text ? strchr(text, '/') : NULL;
+
+    *k = 1;
+    *n = 0;
+    if (!text || !*text)
+        return 0;
+    if (slash && slash - text < (int)sizeof first) {
+        snprintf(first, sizeof first, "%.*s", (int)(slash - text), text);
+        if (ral_parse_u64(first, k) == 0 && ral_parse_u64(slash + 1, n) == 0 &&
+            *k >= 1 && *k <= *n && *n <= RAL_SHARDS_MAX)
+            return 0;
+    }
+    return ral_err_set(err, -RAL_EUSAGE,
+                       "--shard %s: must be k/n with 1 <= k <= n", text);
+}
+
+/* Links in the path are followed once, so that names below it compare. */
+static char *media_root(const char *asked, const char *rows)
+{
+    const bool pipe = !rows || !strcmp(rows, "-");
+    char *dir = asked ? strdup(asked) : pipe ? strdup(".") : ral_path_dir(rows);
+    char *full = dir ? realpath(dir, NULL) : NULL;
+
+    if (!full)
+        return dir;
+    free(dir);
+    return full;
+}
+
+static int find_split(const struct ral_data_settings *d, const char *name,
+                      const char **file, const struct ral_strings **where,
+                      struct ral_err *err)
+{
+    const struct {
+        const char *name, *file;
+        const struct ral_strings *where;
+    } split[] = {
+        {"train", d->train, &d->train_where},
+        {"validation", d->validation, &d->validation_where},
+        {"test", d->test, &d->test_where},
+    };
+
+    for (size_t i = 0; i < sizeof split / sizeof *split; i++)
+        if (!strcmp(split[i].name, name)) {
+            *file = split[i].file;
+            *where = split[i].where;
+            return 0;
+        }
+    return ral_err_set(err, -RAL_EUSAGE,
+                       "--split %s: must be train, validation or test", name);
+}
+
+int ral_source_find(struct ral_source *s, const struct ral_data_settings *d,
+                    const char *split, const char *usual, const char *operand,
+                    struct ral_err *err)
+{
+    static const struct ral_strings none = {0};
+    const struct ral_strings *own = &none;
+    const char *file = NULL;
+    int rc;
+
+    memset(s, 0, sizeof *s);
+    if ((rc = find_split(d, split ? split : usual, &file, &own, err)) < 0)
+        return rc;
+    if (split && operand)
+        return ral_err_set(err, -RAL_EUSAGE,
+                           "--split %s and %s: the rows are one or the other",
+                           split, operand);
+    if (split && !file)
+        return ral_err_set(err, -RAL_EUSAGE,
+                           "--split %s: data.%s is not set; give a recipe "
+                           "with -c, or a file of rows",
+                           split, split);
+    if (operand || !file)
+        own = &none;
+    s->rows.path = operand ? operand : file;
+    s->rows.nwhere = d->where.n + own->n;
+    s->where = malloc((s->rows.nwhere + 1) * sizeof *s->where);
+    s->root = media_root(d->media_root, s->rows.path);
+    if (!s->where || !s->root)
+        return ral_err_set(err, -RAL_ENOMEM, "out of memory");
+    for (size_t i = 0; i < s->rows.nwhere; i++)
+        s->where[i] = i < d->where.n ? d->where.item[i]
+                                     : own->item[i - d->where.n];
+    s->rows.where = s->where;
+    return 0;
+}
+
+void ral_source_release(struct ral_source *s)
+{
+    free(s->root);
+    free(s->where);
+    memset(s, 0, sizeof *s);
+}

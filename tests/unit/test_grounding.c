@@ -1,0 +1,218 @@
+/* tests/unit/test_grounding.c - boxes over cells, by hand-computed values. */
+#include <check.h>
+#include <math.h>
+#include <string.h>
+
+#include "eval/grounding.h"
+
+#define TOL 1e-12
+
+static struct ral_arena arena;
+
+static void teardown(void)
+{
+    ral_arena_release(&arena);
+}
+
+static struct ral_box *read_boxes(const char *text,
+                                  const struct ral_shown *shown, size_t nshown,
+                                  size_t *n, struct ral_err *err)
+{
+    json_t *list = json_loads(text, JSON_DECODE_ANY, NULL);
+    struct ral_box *box = NULL;
+    int rc;
+
+    ck_assert_ptr_nonnull(list);
+    rc = ral_boxes_read(list, shown, nshown, &box, n, &arena, err);
+    json_decref(list);
+    return rc < 0 ? NULL : box;
+}
+
+static void cover(const char *text, const struct ral_shown *shown,
+                  size_t nshown, const double *want, size_t cells)
+{
+    struct ral_err err = {0};
+    double got[64];
+    size_t n;
+    struct ral_box *box = read_boxes(text, shown, nshown, &n, &err);
+
+    ck_assert_msg(box != NULL, "%s: %s", text, err.msg);
+    ck_assert_int_eq(ral_boxes_cover(box, n, shown, nshown, got, &arena), 0);
+    for (size_t i = 0; i < cells; i++)
+        ck_assert_msg(fabs(got[i] - want[i]) < TOL, "%s: cell %zu is %g, not "
+                      "%g", text, i, got[i], want[i]);
+}
+
+START_TEST(one_box_over_four_cells)
+{
+    // cells of 10 x 10: the box [5,5,15,20) takes 5x5, 5x5, 5x10, 5x10
+    const struct ral_shown s = {20, 20, 2, 2};
+
+    cover("[[5,5,15,20]]", &s, 1, (double[]){.25, .25, .5, .5}, 4);
+    cover("[[0,0,20,20]]", &s, 1, (double[]){1, 1, 1, 1}, 4);
+    cover("[[-5,-5,5,5]]", &s, 1, (double[]){.25, 0, 0, 0}, 4);
+    cover("[[0,0,2.5,10]]", &s, 1, (double[]){.25, 0, 0, 0}, 4);
+    cover("[[0,0,10,10]]", &s, 1, (double[]){1, 0, 0, 0}, 4); // edge excluded
+}
+END_TEST
+
+START_TEST(cells_need_not_be_whole_pixels)
+{
+    // 105 pixels in 4 columns of 26.25; [26,0,27,105) has .25 and .75
+    const struct ral_shown s = {105, 105, 1, 4};
+
+    cover("[[26,0,27,105]]", &s, 1, (double[]){.25 / 26.25, .75 / 26.25, 0, 0},
+          4);
+}
+END_TEST
+
+START_TEST(wide_grids_are_row_by_row)
+{
+    const struct ral_shown s = {30, 20, 2, 3};
+
+    cover("[[20,0,30,10],[0,10,10,15]]", &s, 1,
+          (double[]){0, 0, 1, .5, 0, 0}, 6);
+}
+END_TEST
+
+START_TEST(overlap_counts_once)
+{
+    const struct ral_shown s = {10, 10, 1, 1};
+
+    cover("[[0,0,6,6],[4,4,10,10]]", &s, 1, (double[]){.68}, 1); // 36+36-4
+    cover("[[1,1,5,5],[1,1,5,5]]", &s, 1, (double[]){.16}, 1);
+    cover("[[1,1,9,9],[3,3,4,4]]", &s, 1, (double[]){.64}, 1); // inside
+    // a cross and a box that touches it, in three orders: 10+10-1+4
+    cover("[[4,0,5,10],[0,4,10,5],[5,5,7,7]]", &s, 1, (double[]){.23}, 1);
+    cover("[[5,5,7,7],[0,4,10,5],[4,0,5,10]]", &s, 1, (double[]){.23}, 1);
+    cover("[[0,4,10,5],[5,5,7,7],[4,0,5,10]]", &s, 1, (double[]){.23}, 1);
+}
+END_TEST
+
+START_TEST(boxes_of_the_second_picture)
+{
+    const struct ral_shown s[] = {{10, 10, 1, 2}, {20, 10, 1, 2}};
+
+    cover("[{\"media\":1,\"box\":[0,0,10,5]},[5,0,10,10]]", s, 2,
+          (double[]){0, 1, .5, 0}, 4);
+}
+END_TEST
+
+START_TEST(bad_boxes_are_refused)
+{
+    static const char *const bad[][2] = {
+        {"7", "must be a list"},
+        {"[[1,2,3]]", "boxes[0]: must be"},
+        {"[[1,1,2,2],[1,1,1,2]]", "boxes[1]: must be"},
+        {"[[1,1,\"2\",2]]", "must be"},
+        {"[{\"media\":1,\"box\":[1,1,2,2]}]", "picture 1, from 0, of 1"},
+        {"[{\"media\":-1,\"box\":[1,1,2,2]}]", "picture -1"},
+        {"[{\"box\":[1,1,2,2]}]", "media"},
+        {"[{\"media\":0}]", "must be"},
+        {"[[20,1,30,2]]", "outside"},
+        {"[[-9,1,0,2]]", "outside"},
+    };
+    const struct ral_shown s = {20, 20, 2, 2};
+    size_t n;
+
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct ral_err err = {0};
+
+        ck_assert_ptr_null(read_boxes(bad[i][0], &s, 1, &n, &err));
+        ck_assert_msg(strstr(err.msg, bad[i][1]) != NULL, "%s: %s", bad[i][0],
+                      err.msg);
+    }
+    read_boxes("null", &s, 1, &n, NULL);
+    ck_assert_uint_eq(n, 0);
+    read_boxes("[]", &s, 1, &n, NULL);
+    ck_assert_uint_eq(n, 0);
+}
+END_TEST
+
+START_TEST(mass_is_of_the_visual_tokens)
+{
+    const double p[] = {.1, .3, 0, .1}, cover[] = {1, .5, 1, 0};
+    const double none[4] = {0};
+    double mass, uniform;
+
+    // (.1 + .15) / .5; uniform 2.5 / 4
+    ck_assert(ral_evidence_mass(p, cover, 4, &mass, &uniform));
+    ck_assert_double_eq_tol(mass, .5, TOL);
+    ck_assert_double_eq_tol(uniform, .625, TOL);
+    ck_assert(!ral_evidence_mass(none, cover, 4, &mass, &uniform));
+    ck_assert(!ral_evidence_mass(p, cover, 0, &mass, &uniform));
+}
+END_TEST
+
+static bool row(const char *text, const int32_t *ends, size_t T, size_t *t)
+{
+    const struct ral_sample s = {
+        .T = T, .text = text, .text_len = strlen(text), .ends = ends};
+
+    return ral_answer_row(&s, t);
+}
+
+START_TEST(row_before_the_answer)
+{
+    size_t t = 99;
+
+    // <answer> red </answer> end: "red" is token 1, its row that of token 0
+    ck_assert(row("<answer>red</answer>", (int32_t[]){8, 11, 20, 20}, 4, &t));
+    ck_assert_uint_eq(t, 0);
+    // "<answer>" " red" "</answer>": the space belongs to the answer's token
+    ck_assert(row("<answer> red</answer>", (int32_t[]){8, 12, 21, 21}, 4, &t));
+    ck_assert_uint_eq(t, 0);
+    // "<answer>" " " "red": the space is a token of its own
+    ck_assert(
+        row("<answer> red</answer>", (int32_t[]){8, 9, 12, 21, 21}, 5, &t));
+    ck_assert_uint_eq(t, 1);
+    // thinking before it
+    ck_assert(row("<think>x</think><answer>B</answer>",
+                  (int32_t[]){7, 8, 16, 24, 25, 34}, 6, &t));
+    ck_assert_uint_eq(t, 3);
+    // a pair inside the thinking wins, as in scoring
+    ck_assert(row("<answer>A</answer><answer>B</answer>",
+                  (int32_t[]){8, 9, 18, 26, 27, 36}, 6, &t));
+    ck_assert_uint_eq(t, 0);
+    // bytes of a token that holds the tag's end and the answer: its own row
+    ck_assert(row("<answer>red</answer>", (int32_t[]){4, 11, 20}, 3, &t));
+    ck_assert_uint_eq(t, 0);
+}
+END_TEST
+
+START_TEST(no_row)
+{
+    size_t t;
+
+    ck_assert(!row("red", (int32_t[]){3, 3}, 2, &t));
+    ck_assert(!row("<answer>red", (int32_t[]){8, 11}, 2, &t));
+    ck_assert(!row("<answer></answer>", (int32_t[]){8, 17}, 2, &t));
+    ck_assert(!row("<answer>red</answer>", (int32_t[]){11, 20}, 2, &t));
+    ck_assert(!row("<answer>red</answer>", NULL, 4, &t)); // ends unknown
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("grounding");
+    TCase *t = tcase_create("grounding");
+    SRunner *r = srunner_create(s);
+
+    tcase_add_unchecked_fixture(t, NULL, teardown);
+    tcase_add_test(t, one_box_over_four_cells);
+    tcase_add_test(t, cells_need_not_be_whole_pixels);
+    tcase_add_test(t, wide_grids_are_row_by_row);
+    tcase_add_test(t, overlap_counts_once);
+    tcase_add_test(t, boxes_of_the_second_picture);
+    tcase_add_test(t, bad_boxes_are_refused);
+    tcase_add_test(t, mass_is_of_the_visual_tokens);
+    tcase_add_test(t, row_before_the_answer);
+    tcase_add_test(t, no_row);
+    suite_add_tcase(s, t);
+    srunner_set_fork_status(r, CK_NOFORK);
+    srunner_set_tap(r, "-");
+    srunner_run_all(r, CK_SILENT);
+    const int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}
