@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/dtype.h"
+
 enum {
     RAL_PANEL = 32, // columns of a packed panel
     RAL_TILE_M = 8, // most rows of one tile call
@@ -33,6 +35,11 @@ struct ral_kernels {
     void (*block)(size_t M, size_t N, size_t K, const float *a, size_t lda,
                   const float *b, size_t stride, float *c, size_t ldc,
                   bool load);
+
+    /* out[K][32]: columns of rows (at most 32, else zero) of stored numbers,
+     * ld apart: a panel. src needs no alignment; F32, F16 or BF16. */
+    void (*panel)(size_t rows, size_t K, enum ral_dtype t, const void *src,
+                  size_t ld, float *out);
 
     float (*max)(const float *x, size_t n);   // n >= 1
     float (*sum)(const float *x, size_t n);   // 32 lanes

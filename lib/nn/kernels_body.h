@@ -266,6 +266,96 @@ static void rotate_back(size_t half, const float *cos, const float *sin,
     }
 }
 
+/* n stored numbers as floats; every value is exact. */
+static inline void widen(enum ral_dtype t, const unsigned char *p, size_t n,
+                         float *out)
+{
+    if (t == RAL_F32) {
+        memcpy(out, p, n * sizeof(float));
+    } else if (t == RAL_BF16) {
+        for (size_t i = 0; i < n; i++) {
+            uint16_t h;
+
+            memcpy(&h, p + 2 * i, 2);
+            out[i] = from_bits((uint32_t)h << 16);
+        }
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            uint32_t u;
+            uint16_t h;
+
+            memcpy(&h, p + 2 * i, 2);
+            u = to_bits(from_bits((h & 0x7fffu) << 13) * 0x1p112f);
+            u |= (h & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0; // inf, nan
+            out[i] = from_bits(u | (h & 0x8000u) << 16);
+        }
+    }
+}
+
+typedef float v8 __attribute__((vector_size(32)));
+#define SHUFFLE __builtin_shufflevector
+
+/* y[j][i] = x[i][j], 8 by 8 */
+static inline void transpose8(const float *x, size_t ldx, float *y, size_t ldy)
+{
+    v8 a[8], b[8];
+
+    for (int i = 0; i < 8; i++)
+        memcpy(&a[i], x + (size_t)i * ldx, sizeof(v8));
+    for (int i = 0; i < 8; i += 2) { // pairs of rows
+        b[i] = SHUFFLE(a[i], a[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+        b[i + 1] = SHUFFLE(a[i], a[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+    }
+    for (int i = 0; i < 8; i += 4) { // fours: columns 0, 4 | 1, 5 | ...
+        for (int j = 0; j < 2; j++) {
+            a[i + 2 * j] =
+                SHUFFLE(b[i + j], b[i + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+            a[i + 2 * j + 1] =
+                SHUFFLE(b[i + j], b[i + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+        }
+    }
+    for (int i = 0; i < 4; i++) {
+        b[i] = SHUFFLE(a[i], a[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+        b[i + 4] = SHUFFLE(a[i], a[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    }
+    for (int i = 0; i < 8; i++)
+        memcpy(y + (size_t)i * ldy, &b[i], sizeof(v8));
+}
+
+static void panel(size_t rows, size_t K, enum ral_dtype t, const void *src,
+                  size_t ld, float *out)
+{
+    enum { KB = 64 };
+    const size_t size = ral_dtype_size(t);
+    float tmp[RAL_PANEL][KB];
+
+    for (size_t k = 0; k < K; k += KB) {
+        const size_t n = K - k < KB ? K - k : KB;
+        float *o = out + k * RAL_PANEL;
+        size_t i = 0;
+
+        for (size_t r = 0; r < RAL_PANEL; r++) {
+            if (r < rows)
+                widen(t, (const unsigned char *)src + (r * ld + k) * size, n,
+                      tmp[r]);
+            else
+                memset(tmp[r], 0, sizeof(tmp[r]));
+        }
+        for (; i + 8 <= n; i += 8)
+            for (size_t r = 0; r < RAL_PANEL; r += 8)
+                transpose8(&tmp[r][i], KB, o + i * RAL_PANEL + r, RAL_PANEL);
+        for (; i < n; i++)
+            for (size_t r = 0; r < RAL_PANEL; r++)
+                o[i * RAL_PANEL + r] = tmp[r][i];
+    }
+}
+
+static void tile(size_t rows, size_t cols, size_t K, const float *a, size_t lda,
+                 const float *b, size_t ldb, float *c, size_t ldc, bool load);
+static void block(size_t M, size_t N, size_t K, const float *a, size_t lda,
+                  const float *b, size_t stride, float *c, size_t ldc,
+                  bool load);
+
 #ifndef RAL_OWN_TILE
 static void tile(size_t rows, size_t cols, size_t K, const float *a, size_t lda,
                  const float *b, size_t ldb, float *c, size_t ldc, bool load)
@@ -305,6 +395,7 @@ static inline void kernels_fill(struct ral_kernels *k, const char *name)
         .name = name,
         .tile = tile,
         .block = block,
+        .panel = panel,
         .max = max,
         .sum = sum,
         .sumsq = sumsq,

@@ -10,12 +10,11 @@
 #include <assert.h>
 #include <cblas.h>
 #include <omp.h>
-#include <string.h>
 
 enum {
-    KC = 512,       // k of one block
-    MC = 192,       // rows of one block
-    NC = 256,       // columns of one block
+    KC = 512,       // k of one block: half a panel fills the first cache
+    MC = 192,       // rows of one block: its x stays in the second
+    NC = 512,       // columns of one block
     FREE = 1 << 18, // multiply-adds that are not worth a second thread
 };
 
@@ -23,7 +22,6 @@ enum {
 struct work {
     float panel[KC * RAL_PANEL];
     float c[MC * NC];
-    float x[MC * (KC + 16)];
 };
 _Static_assert(sizeof(struct work) <= RAL_NN_SCRATCH * sizeof(float),
                "scratch");
@@ -50,7 +48,12 @@ static size_t panels_of(size_t N)
     return (N + RAL_PANEL - 1) / RAL_PANEL;
 }
 
-static float *scratch(const struct ral_nn *nn)
+static size_t round_up(size_t a, size_t to)
+{
+    return (a + to - 1) / to * to;
+}
+
+static void *scratch(const struct ral_nn *nn)
 {
     const int t = omp_get_thread_num();
 
@@ -58,82 +61,59 @@ static float *scratch(const struct ral_nn *nn)
     return nn->scratch + (size_t)t * nn->scratch_stride;
 }
 
+static int threads_for(const struct ral_nn *nn, size_t work)
+{
+    return work > FREE && !omp_in_parallel() ? nn->threads : 1;
+}
+
 size_t ral_weight_panel_floats(const struct ral_weight *w)
 {
     return panels_of(w->N) * w->K * RAL_PANEL;
 }
 
-/* n stored numbers from element i on, to stride apart. */
-static void load(const struct ral_weight *w, size_t i, size_t n, float *out,
-                 size_t stride)
-{
-    const unsigned char *p =
-        (const unsigned char *)w->data + i * ral_dtype_size(w->dtype);
-    uint16_t h;
-
-    switch (w->dtype) {
-    case RAL_F32:
-        for (size_t k = 0; k < n; k++)
-            memcpy(out + k * stride, p + 4 * k, 4);
-        break;
-    case RAL_BF16:
-        for (size_t k = 0; k < n; k++) {
-            memcpy(&h, p + 2 * k, 2);
-            out[k * stride] = ral_from_bf16(h);
-        }
-        break;
-    default:
-        assert(w->dtype == RAL_F16);
-        for (size_t k = 0; k < n; k++) {
-            memcpy(&h, p + 2 * k, 2);
-            out[k * stride] = ral_from_f16(h);
-        }
-    }
-}
-
-/* Weight rows n .. n+31 (zero beyond N), k .. k+K-1, as one panel. */
-static void make_panel(const struct ral_weight *w, size_t n, size_t k, size_t K,
+/* Weight rows n .. n+31, columns k .. k+K-1, as a panel. */
+static void make_panel(const struct ral_kernels *kernels,
+                       const struct ral_weight *w, size_t n, size_t k, size_t K,
                        float *out)
 {
-    for (size_t r = 0; r < RAL_PANEL; r++) {
-        if (n + r < w->N)
-            load(w, (n + r) * w->K + k, K, out + r, RAL_PANEL);
-        else
-            for (size_t i = 0; i < K; i++)
-                out[i * RAL_PANEL + r] = 0;
-    }
+    const unsigned char *data = w->data;
+
+    kernels->panel(min(w->N - n, RAL_PANEL), K, w->dtype,
+                   data + (n * w->K + k) * ral_dtype_size(w->dtype), w->K, out);
 }
 
 void ral_weight_pack(const struct ral_nn *nn, struct ral_weight *w)
 {
     const size_t panels = panels_of(w->N);
+    const int threads = threads_for(nn, w->N * w->K);
 
-#pragma omp parallel for schedule(static)                                      \
-    num_threads(nn->threads) if (w->N * w->K > FREE)
+#pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t p = 0; p < panels; p++)
-        make_panel(w, p * RAL_PANEL, 0, w->K, w->panels + p * RAL_PANEL * w->K);
+        make_panel(&nn->k, w, p * RAL_PANEL, 0, w->K,
+                   w->panels + p * RAL_PANEL * w->K);
 }
 
-/* c[M][N] (+)= x[M][K] of columns n .., k .. k+K-1. */
+/* c[M][N] (+)= x[M][K] times columns n .. n+N-1, k .. k+K-1. */
 static void multiply(const struct job *j, size_t n, size_t N, size_t k,
-                     size_t K, size_t M, const float *x, size_t ldx, float *c,
-                     size_t ldc, float *panel)
+                     size_t K, size_t M, const float *x, float *c, size_t ldc,
+                     float *panel)
 {
     const struct ral_weight *w = j->w;
     const size_t row = j->n0 + n;
 
     if (w->panels) {
-        j->k->block(M, N, K, x, ldx, w->panels + row * w->K + k * RAL_PANEL,
+        j->k->block(M, N, K, x, j->ldx, w->panels + row * w->K + k * RAL_PANEL,
                     RAL_PANEL * w->K, c, ldc, k > 0);
         return;
     }
     for (size_t p = 0; p < N; p += RAL_PANEL) {
-        make_panel(w, row + p, k, K, panel);
-        j->k->block(M, min(N - p, RAL_PANEL), K, x, ldx, panel, 0, c + p, ldc,
-                    k > 0);
+        make_panel(j->k, w, row + p, k, K, panel);
+        j->k->block(M, min(N - p, RAL_PANEL), K, x, j->ldx, panel, 0, c + p,
+                    ldc, k > 0);
     }
 }
 
+/* One add each, the chain first: y = (c + bias) + y. */
 static void finish(const struct job *j, size_t m, size_t n, size_t M, size_t N,
                    float *c, size_t ldc)
 {
@@ -149,28 +129,56 @@ static void finish(const struct job *j, size_t m, size_t n, size_t M, size_t N,
 static void region(const struct job *j, size_t m0, size_t m1, size_t n0,
                    size_t n1, struct work *s)
 {
+    const size_t K = j->w->K;
+
     for (size_t m = m0; m < m1; m += MC) {
+        const size_t M = min(m1 - m, MC);
+        /* A few rows fit the cache whole; panels made here are short. */
+        const size_t step = M <= RAL_TILE_M && j->w->panels ? K : (size_t)KC;
+
         for (size_t n = n0; n < n1; n += NC) {
-            const size_t M = min(m1 - m, MC), N = min(n1 - n, NC);
+            const size_t N = min(n1 - n, NC);
             float *c = j->residual ? s->c : j->y + m * j->ldy + n;
             const size_t ldc = j->residual ? (size_t)NC : j->ldy;
             size_t k = 0;
 
-            do {
-                const size_t K = min(j->w->K - k, KC);
-
-                multiply(j, n, N, k, K, M, j->x + m * j->ldx + k, j->ldx, c,
-                         ldc, s->panel);
-                k += K;
-            } while (k < j->w->K);
+            do { // once at least: an empty chain is +0
+                multiply(j, n, N, k, min(K - k, step), M, j->x + m * j->ldx + k,
+                         c, ldc, s->panel);
+                k += step;
+            } while (k < K);
             finish(j, m, n, M, N, c, ldc);
         }
     }
 }
 
+/* Threads take strips of rows where every thread gets tiles enough and no
+ * panels have to be made twice, else strips of panels.
+ */
 static void run(const struct ral_nn *nn, const struct job *j)
 {
-    region(j, 0, j->M, 0, j->N, (struct work *)(void *)scratch(nn));
+    const int threads = threads_for(nn, j->M * j->N * j->w->K);
+    const size_t parts = 2 * (size_t)threads, M = j->M, N = j->N;
+    const bool rows = M >= 12 * parts && (j->w->panels || panels_of(N) < parts);
+    const size_t all = rows ? M : N;
+    const size_t strip =
+        round_up((all + parts - 1) / parts, rows ? 12 : RAL_PANEL);
+
+    if (!M || !N)
+        return;
+    if (threads == 1) {
+        region(j, 0, M, 0, N, scratch(nn));
+        return;
+    }
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (size_t at = 0; at < all; at += strip) {
+        const size_t end = min(at + strip, all);
+
+        if (rows)
+            region(j, at, end, 0, N, scratch(nn));
+        else
+            region(j, 0, M, at, end, scratch(nn));
+    }
 }
 
 void ral_matmul(const struct ral_nn *nn, const struct ral_weight *w, size_t M,
@@ -204,10 +212,10 @@ void ral_matmul_dx(const struct ral_nn *nn, const struct ral_weight *w,
     const float *W = w->data;
     const size_t across = (w->K + TN - 1) / TN;
     const size_t tiles = (M + TM - 1) / TM * across;
+    const int threads = threads_for(nn, M * w->N * w->K);
 
     assert(w->dtype == RAL_F32);
-#pragma omp parallel for schedule(dynamic)                                     \
-    num_threads(nn->threads) if (M * w->N * w->K > FREE)
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (size_t t = 0; t < tiles; t++) {
         const size_t m = t / across * TM, k = t % across * TN;
 
@@ -218,15 +226,20 @@ void ral_matmul_dx(const struct ral_nn *nn, const struct ral_weight *w,
     }
 }
 
-static void bias_grad(size_t M, size_t N, const float *dy, size_t lddy,
-                      const struct ral_kernels *k, float *db)
+/* Every thread adds all rows of its own columns, ascending. */
+static void bias_grad(const struct ral_nn *nn, size_t M, size_t N,
+                      const float *dy, size_t lddy, float *db, int threads)
 {
-    for (size_t m = 0; m < M; m++)
-        k->add(N, dy + m * lddy, db);
+    enum { COLS = 64 };
+
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (size_t n = 0; n < N; n += COLS)
+        for (size_t m = 0; m < M; m++)
+            nn->k.add(min(N - n, COLS), dy + m * lddy + n, db + n);
 }
 
-/* A chunk's sum of one tile starts from zero in scratch; sums enter dW in the
- * chunks' order.
+/* A chunk's sum of one tile starts from zero in scratch; the sums enter dW in
+ * the chunks' order, whoever made them.
  */
 void ral_matmul_dw(const struct ral_nn *nn, size_t M, size_t N, size_t K,
                    const float *dy, size_t lddy, const float *x, size_t ldx,
@@ -234,16 +247,17 @@ void ral_matmul_dw(const struct ral_nn *nn, size_t M, size_t N, size_t K,
 {
     const size_t chunks = (M + CHUNK - 1) / CHUNK;
     const size_t across = (K + TN - 1) / TN, down = (N + TM - 1) / TM;
+    const int threads = threads_for(nn, M * N * K);
+    float *own = scratch(nn); // in a caller's parallel region
 
     if (db)
-        bias_grad(M, N, dy, lddy, &nn->k, db);
-#pragma omp parallel for ordered schedule(static, 1)                           \
-    num_threads(nn->threads) if (M * N * K > FREE)
+        bias_grad(nn, M, N, dy, lddy, db, threads);
+#pragma omp parallel for ordered schedule(static, 1) num_threads(threads)
     for (size_t t = 0; t < down * across * chunks; t++) {
         const size_t m = t % chunks * CHUNK, tile = t / chunks;
         const size_t n = tile / across * TM, k = tile % across * TN;
         const size_t rows = min(N - n, TM), cols = min(K - k, TN);
-        float *c = scratch(nn);
+        float *c = threads > 1 ? scratch(nn) : own;
 
         cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)rows,
                     (int)cols, (int)min(M - m, CHUNK), 1, dy + m * lddy + n,

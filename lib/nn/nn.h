@@ -30,7 +30,7 @@ void ral_nn_release(struct ral_nn *nn);
  */
 int ral_nn_reserve(struct ral_nn *nn, size_t floats, struct ral_err *err);
 
-enum { RAL_NN_SCRATCH = 1 << 18 };
+enum { RAL_NN_SCRATCH = 1 << 17 };
 
 /* The BLAS library's core and build, for --version: a constant text. */
 const char *ral_nn_blas(void);
