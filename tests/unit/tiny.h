@@ -1,0 +1,207 @@
+/* tests/unit/tiny.h - small checkpoints, prompts and groups made on the spot.
+ *
+ * Weights and inputs are uniform numbers of Philox: no libm, so they and the
+ * hashes made from them are the same on every machine.
+ */
+#ifndef RAL_TEST_TINY_H
+#define RAL_TEST_TINY_H
+
+#include "golden.h"
+
+#include <unistd.h>
+
+#include "base/cpu.h"
+#include "base/file.h"
+#include "base/rng.h"
+#include "model/generate.h"
+#include "train/state.h"
+
+#define TINY_OK(call) ck_assert_msg((call) == 0, "%s", err.msg)
+
+/* Uniform numbers of deviation std and the mean given. */
+static inline void tiny_fill(struct ral_rng *r, size_t n, double mean,
+                             double std, float *x)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)(mean + std * 3.4641016151377544 *
+                                  (ral_rng_uniform(r) - 0.5));
+}
+
+static inline void tiny_nn(struct ral_nn *nn, const char *cpu, int threads)
+{
+    struct ral_err err = {0};
+    unsigned flags;
+
+    TINY_OK(ral_cpu_flags(&flags, cpu, &err));
+    TINY_OK(ral_nn_init(nn, flags, threads, &err));
+}
+
+/* Sizes of a model that reads the fixtures' pictures and tokens. */
+struct tiny_sizes {
+    size_t vocab, width, inner, layers, heads, kv_heads, mrope[3];
+    bool tied;
+    size_t vision_width, vision_inner, vision_heads, depth;
+};
+
+static inline void tiny_config(const struct tiny_sizes *z, const char *path)
+{
+    FILE *f = fopen(path, "w");
+
+    ck_assert_ptr_nonnull(f);
+    fprintf(f,
+            "{\"model_type\": \"qwen2_5_vl\", \"tie_word_embeddings\": %s,"
+            "\"vocab_size\": %zu, \"hidden_size\": %zu,"
+            "\"intermediate_size\": %zu, \"num_hidden_layers\": %zu,"
+            "\"num_attention_heads\": %zu, \"num_key_value_heads\": %zu,"
+            "\"hidden_act\": \"silu\", \"rms_norm_eps\": 1e-6,"
+            "\"max_position_embeddings\": 8192, \"rope_theta\": 10000.0,"
+            "\"image_token_id\": 300, \"video_token_id\": 301,"
+            "\"vision_start_token_id\": 302, \"vision_end_token_id\": 303,"
+            "\"rope_scaling\": {\"type\": \"mrope\","
+            "\"mrope_section\": [%zu, %zu, %zu]},",
+            z->tied ? "true" : "false", z->vocab, z->width, z->inner,
+            z->layers, z->heads, z->kv_heads, z->mrope[0], z->mrope[1],
+            z->mrope[2]);
+    fprintf(f,
+            "\"vision_config\": {\"depth\": %zu, \"hidden_act\": \"silu\","
+            "\"hidden_size\": %zu, \"intermediate_size\": %zu,"
+            "\"num_heads\": %zu, \"in_chans\": 3, \"out_hidden_size\": %zu,"
+            "\"patch_size\": 4, \"spatial_merge_size\": 2,"
+            "\"temporal_patch_size\": 2, \"window_size\": 32,"
+            "\"fullatt_block_indexes\": [1]}}\n",
+            z->depth, z->vision_width, z->vision_inner, z->vision_heads,
+            z->width);
+    ck_assert_int_eq(fclose(f), 0);
+}
+
+/* A new folder below TMPDIR; remove it with tiny_remove. */
+static inline char *tiny_folder(void)
+{
+    const char *top = getenv("TMPDIR");
+    char *path;
+
+    ck_assert_int_gt(asprintf(&path, "%s/ral-test-XXXXXX",
+                              top && *top ? top : "/tmp"), 0);
+    ck_assert_ptr_nonnull(mkdtemp(path));
+    return path;
+}
+
+static inline void tiny_remove(char *path)
+{
+    struct ral_err err = {0};
+
+    TINY_OK(ral_remove_tree(path, &err));
+    free(path);
+}
+
+/* A checkpoint of random weights in a new folder. Norms lie around 1; scale
+ * multiplies the matrices' in^-1/2. */
+static inline char *tiny_checkpoint(const struct tiny_sizes *z, double scale,
+                                    uint64_t seed)
+{
+    struct ral_err err = {0};
+    struct ral_arena a = {0};
+    struct ral_config c;
+    struct ral_table t;
+    struct ral_rng r;
+    char *dir = tiny_folder(), *config = ral_path_join(dir, "config.json");
+    float *params;
+
+    tiny_config(z, config);
+    TINY_OK(ral_config_read(&c, config, &err));
+    ck_assert_int_eq(ral_table_init(&t, &c, z->tied, &a), 0);
+    params = RAL_NEW(&a, float, t.floats);
+    for (size_t i = 0; i < t.n; i++) {
+        const struct ral_tensor *x = &t.tensor[i];
+        const double in = x->role == RAL_ROLE_EMBED ? 1 : (double)x->K;
+
+        ral_rng_init(&r, seed, 1, (uint32_t)i);
+        tiny_fill(&r, x->N * x->K, x->role == RAL_ROLE_NORM,
+                  x->role == RAL_ROLE_NORM   ? 0.2
+                  : x->role == RAL_ROLE_BIAS ? 0.1
+                                             : scale / sqrt(in),
+                  params + x->offset);
+    }
+    TINY_OK(ral_checkpoint_weights(&t, params, dir, &err));
+    ral_arena_release(&a);
+    free(config);
+    return dir;
+}
+
+/* ----------------------------------------------------------------- prompts */
+
+struct tiny_prompt {
+    char id[24];
+    int32_t *ids;
+    size_t P, visual;
+    struct ral_picture picture;
+    size_t npicture;
+};
+
+/* P tokens: text, of which a picture of h x w patches (0: none) takes the
+ * middle. All in the arena. */
+static inline void tiny_prompt(struct tiny_prompt *p, size_t P, size_t h,
+                               size_t w, uint64_t seed, struct ral_arena *a)
+{
+    struct ral_rng r;
+    const size_t n = h * w / 4, at = n ? 3 : P;
+    float *patches;
+
+    ck_assert_uint_gt(P, n ? n + 5 : 0);
+    memset(p, 0, sizeof(*p));
+    snprintf(p->id, sizeof p->id, "row-%llu", (unsigned long long)seed);
+    p->P = P;
+    p->visual = n;
+    ral_rng_init(&r, seed, 2, 0);
+    p->ids = RAL_NEW(a, int32_t, P);
+    for (size_t i = 0; i < P; i++)
+        p->ids[i] = (int32_t)ral_rng_below(&r, 300);
+    if (!n)
+        return;
+    p->ids[at - 1] = 302;
+    for (size_t i = at; i < at + n; i++)
+        p->ids[i] = 300;
+    p->ids[at + n] = 303;
+    patches = RAL_NEW(a, float, h * w * 96);
+    tiny_fill(&r, h * w * 96, 0, 1, patches);
+    p->picture = (struct ral_picture){h, w, patches};
+    p->npicture = 1;
+}
+
+static inline struct ral_pack_group tiny_group(const struct tiny_prompt *p,
+                                               const struct ral_response *r,
+                                               size_t G)
+{
+    return (struct ral_pack_group){.prompt = p->ids,
+                                   .P = p->P,
+                                   .picture = &p->picture,
+                                   .npicture = p->npicture,
+                                   .response = r,
+                                   .G = G};
+}
+
+/* Waiting threads sleep: spinning ones slow each other down on busy cores.
+ * libgomp reads this before main, hence the second start. */
+static inline void tiny_passive(char **argv)
+{
+    if (getenv("OMP_WAIT_POLICY"))
+        return;
+    setenv("OMP_WAIT_POLICY", "passive", 1);
+    execv("/proc/self/exe", argv); // without it the tests are only slower
+}
+
+/* How every program of these tests ends. */
+static inline int tiny_run(Suite *s)
+{
+    SRunner *r = srunner_create(s);
+    int failed;
+
+    srunner_set_fork_status(r, CK_NOFORK);
+    srunner_set_tap(r, "-");
+    srunner_run_all(r, CK_SILENT);
+    failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+#endif
