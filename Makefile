@@ -61,6 +61,19 @@ check: all units
 check-bad: all units
 	O=$(abspath $O) prove -e '' --timer $(UNIT) $(wildcard tests/cli/bad_*.sh)
 
+# Parsers against libFuzzer, FUZZ_S seconds each; what it found useful is kept.
+FUZZ     = $(patsubst tests/%.c,build/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SRC = $(wildcard $(addprefix lib/,$(addsuffix /*.c,base stream data media text)))
+FUZZ_S   = 30
+build/fuzz/%: tests/fuzz/%.c $(FUZZ_SRC)
+	@mkdir -p $@.corpus
+	clang $(CPPFLAGS) -g -O1 -fsanitize=fuzzer,address,undefined -o $@ $^ $(LDLIBS)
+fuzz: $(FUZZ) $(TOOLS)
+	for f in $(FUZZ:build/fuzz/fuzz_%=%); do s=tests/fuzz/seed_$$f.sh; \
+	    [ ! -f $$s ] || PATH=$O/tools:$$PATH sh $$s build/fuzz/fuzz_$$f.corpus || exit 1; done
+	for f in $(FUZZ); do $$f -max_total_time=$(FUZZ_S) -rss_limit_mb=1024 \
+	    -print_final_stats=1 $$f.corpus || exit 1; done
+
 install: all $O/libral.a
 	install -d $(DEST)/bin $(DEST)/lib/pkgconfig $(DEST)/share/ral
 	for f in $(CMDS) $(SCRIPTS); do install $$f $(DEST)/bin || exit 1; done
@@ -79,6 +92,6 @@ install: all $O/libral.a
 clean:
 	rm -rf build
 
-.PHONY: all units check check-bad install clean
+.PHONY: all units check check-bad fuzz install clean
 .SECONDARY:
 -include $(shell find $O -name '*.d' 2>/dev/null)

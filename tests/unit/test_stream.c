@@ -355,6 +355,9 @@ START_TEST(wrong_frames_are_refused)
     frame(&s, "\xa2\x63" "end\x02\x63sum\x00", 11, true);
     fails(&s, "counts 2 records");
     s.n = at;
+    frame(&s, "\xa2\x63" "end\x01\x63sum\x18\x64", 12, true);
+    fails(&s, "counts 1 records, sum 64");
+    s.n = at;
     frame(&s, "\xa1\x63" "end\x01", 6, true);
     fails(&s, "sum is missing");
     // a record over the limit is refused by its frame's header alone
