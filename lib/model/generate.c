@@ -28,7 +28,6 @@ struct decoder {
     struct ral_kv *kv;      // [layers]
     struct sample *sample;  // [n * G], ordered by prompt
     size_t samples;
-    int32_t *next;          // [n] first position after each prompt
     uint64_t *hash;         // [n]
     /* One step's rows: the samples still running. */
     size_t *live;           // [samples]
@@ -40,11 +39,6 @@ struct decoder {
     struct ral_arena *keep, *a;
     struct ral_err *err;
 };
-
-static size_t aligned(size_t n)
-{
-    return (n + RAL_PANEL - 1) / RAL_PANEL * RAL_PANEL;
-}
 
 static bool stops(const struct ral_generation *gen, int32_t id)
 {
@@ -112,7 +106,7 @@ static size_t gather(struct decoder *d)
     for (size_t i = 0; i < d->samples; i++) {
         const struct sample *s = &d->sample[i];
         const size_t t = s->out->T - 1;
-        const int32_t pos = d->next[s->prompt] + (int32_t)t;
+        const int32_t pos = d->pack->next[s->prompt] + (int32_t)t;
         struct ral_run prompt = d->pack->layout.put[s->prompt];
 
         if (s->done)
@@ -170,7 +164,6 @@ static int alloc(struct decoder *d, size_t n, size_t *slots)
 
     d->kv = RAL_NEW(d->a, struct ral_kv, c->layers);
     d->sample = RAL_ZNEW(d->a, struct sample, d->samples);
-    d->next = RAL_NEW(d->a, int32_t, n);
     d->hash = RAL_NEW(d->a, uint64_t, n);
     d->live = RAL_NEW(d->a, size_t, rows);
     d->x = RAL_NEW(d->a, float, rows * c->width);
@@ -182,13 +175,13 @@ static int alloc(struct decoder *d, size_t n, size_t *slots)
     d->layout.span = RAL_NEW(d->a, struct ral_span, rows);
     d->layout.put = RAL_NEW(d->a, struct ral_run, rows);
     d->order = RAL_NEW(d->a, int32_t, c->vocab);
-    if (!d->kv || !d->sample || !d->next || !d->hash || !d->live || !d->x ||
+    if (!d->kv || !d->sample || !d->hash || !d->live || !d->x ||
         !d->cos || !d->sin || !d->logits || !d->lse || !d->policy ||
         !d->layout.span || !d->layout.put || !d->order)
         return -RAL_ENOMEM;
     for (size_t i = 0; i < d->samples; i++) {
         d->sample[i].slot = *slots;
-        *slots += aligned(T);
+        *slots += ral_run_slots(T);
     }
     for (size_t i = 0; i < c->layers; i++)
         if (ral_kv_init(&d->kv[i], d->a, c->kv_heads, c->head, *slots) < 0)
@@ -215,26 +208,6 @@ static int start_samples(struct decoder *d, struct ral_generated *out)
         d->sample[i].number = (uint32_t)(i % d->gen->samples);
     }
     return 0;
-}
-
-/* The position after a prompt: after its last token, which is text. */
-static void note_positions(struct decoder *d, const struct ral_pack_group *g,
-                           const char *const *id, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        size_t k = 0, tokens = 0;
-
-        d->next[i] = 0;
-        for (k = 0; k < g[i].npicture; k++) {
-            const size_t m = d->m->config.vision.merge;
-            const size_t H = g[i].picture[k].h / m, W = g[i].picture[k].w / m;
-
-            tokens += H * W;
-            d->next[i] += (int32_t)(H > W ? H : W);
-        }
-        d->next[i] += (int32_t)(g[i].P - tokens);
-        d->hash[i] = ral_prompt_hash(id[i], d->gen->sampling.step);
-    }
 }
 
 static int generate(struct decoder *d, const struct ral_pack_group *g,
@@ -266,7 +239,8 @@ static int generate(struct decoder *d, const struct ral_pack_group *g,
     if (alloc(d, n, &slots) < 0 || start_samples(d, out) < 0)
         return ral_err_set(d->err, -RAL_ENOMEM,
                            "out of memory for %zu cached tokens", slots);
-    note_positions(d, g, id, n);
+    for (size_t i = 0; i < n; i++)
+        d->hash[i] = ral_prompt_hash(id[i], d->gen->sampling.step);
     if ((rc = ral_forward(d->m, &pack, d->kv, false, NULL, &act, d->a,
                           d->err)) < 0 ||
         (rc = first_tokens(d, act.hidden, n)) < 0)

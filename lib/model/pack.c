@@ -3,11 +3,6 @@
 
 #include <string.h>
 
-static size_t aligned(size_t n)
-{
-    return (n + RAL_PANEL - 1) / RAL_PANEL * RAL_PANEL;
-}
-
 int ral_positions(const struct ral_config *c, const int32_t *prompt, size_t P,
                   const struct ral_picture *picture, size_t npicture,
                   int32_t *t, int32_t *h, int32_t *w, int32_t *next,
@@ -114,6 +109,7 @@ static int count(struct ral_pack *p, const struct ral_model *m,
     p->layout.span = RAL_NEW(a, struct ral_span, spans);
     p->layout.put = RAL_NEW(a, struct ral_run, spans);
     p->picture = RAL_NEW(a, struct ral_picture, p->npicture);
+    p->next = RAL_NEW(a, int32_t, n);
     p->visual = RAL_NEW(a, size_t, p->units);
     p->hidden = RAL_NEW(a, size_t, p->U);
     p->target = RAL_NEW(a, int32_t, p->R);
@@ -123,7 +119,7 @@ static int count(struct ral_pack *p, const struct ral_model *m,
     p->first = RAL_ZNEW(a, size_t, p->U + 1);
     p->item = RAL_NEW(a, size_t, p->R);
     if (!p->ids || !p->cos || !p->sin || !p->layout.span || !p->layout.put ||
-        !p->picture || !p->visual || !p->hidden || !p->target ||
+        !p->picture || !p->next || !p->visual || !p->hidden || !p->target ||
         !p->predictor || !p->row || !p->keys || !p->first || !p->item)
         return ral_err_set(err, -RAL_ENOMEM, "out of memory for %zu tokens",
                            p->N);
@@ -139,7 +135,7 @@ static struct ral_run add_span(struct ral_pack *p, size_t n, struct ral_run a)
     p->layout.put[p->layout.nput++] = run;
     p->layout.span[p->layout.nspan++] = (struct ral_span){
         .q0 = p->N, .nq = n, .a = a, .b = run, .causal = true};
-    p->layout.slots += aligned(n);
+    p->layout.slots += ral_run_slots(n);
     p->N += n;
     return run;
 }
@@ -237,16 +233,15 @@ int ral_pack_build(struct ral_pack *p, const struct ral_model *m,
 
     for (size_t i = 0; rc == 0 && i < n; i++) {
         struct ral_run prompt;
-        int32_t next;
         size_t last;
 
-        if ((rc = add_prompt(p, m, &g[i], &next, a, err)) < 0)
+        if ((rc = add_prompt(p, m, &g[i], &p->next[i], a, err)) < 0)
             break;
         prompt = add_span(p, g[i].P, none);
         last = p->U;
         p->hidden[p->U++] = p->N - 1;
         for (size_t s = 0; rc == 0 && s < g[i].G; s++)
-            rc = add_response(p, m, &g[i], s, prompt, last, next, err);
+            rc = add_response(p, m, &g[i], s, prompt, last, p->next[i], err);
     }
     if (rc == 0)
         index_targets(p);

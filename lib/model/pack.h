@@ -32,6 +32,7 @@ struct ral_pack {
     struct ral_layout layout;
     struct ral_picture *picture;
     size_t npicture;
+    int32_t *next;            // [groups] first position after each prompt
     size_t *visual;           // [units] token row of each visual token
     size_t units;
     /* Hidden rows that predict: each prompt's last, and all but the last of

@@ -7,12 +7,6 @@
 
 #include <string.h>
 
-/* Runs of keys start at panels. */
-static size_t aligned(size_t n)
-{
-    return (n + RAL_PANEL - 1) / RAL_PANEL * RAL_PANEL;
-}
-
 size_t ral_picture_tokens(const struct ral_config *c,
                           const struct ral_picture *p)
 {
@@ -43,7 +37,7 @@ static void add_segment(struct ral_layout *l, size_t row, size_t n)
     l->put[l->nput++] = run;
     l->span[l->nspan++] = (struct ral_span){
         .q0 = row, .nq = n, .b = run, .causal = false};
-    l->slots += aligned(n);
+    l->slots += ral_run_slots(n);
 }
 
 /* The k-th unit of a picture in window order, and its patches' positions. */

@@ -38,6 +38,12 @@ struct ral_run {
     size_t slot, row, n;
 };
 
+/* Slots that a run of n keys takes, as the next must start at a panel. */
+static inline size_t ral_run_slots(size_t n)
+{
+    return (n + RAL_PANEL - 1) / RAL_PANEL * RAL_PANEL;
+}
+
 /**
  * nq query rows q0 .. see all of run a (a shared prefix; may be empty), then
  * run b: all of it, or causally: query i of the span sees the first
