@@ -101,6 +101,13 @@ static int saved_alloc(const struct ral_stack *s, struct ral_saved *v,
                : 0;
 }
 
+/* Scores of a tile of queries lie in thread scratch. */
+static int reserve(const struct ral_stack *s, const struct ral_layout *l)
+{
+    return ral_nn_reserve(s->m->nn, ral_attention_scratch(&s->shape, l->keys),
+                          NULL);
+}
+
 /* Queries and keys turn, values do not. */
 static void rotary(const struct ral_stack *s, float *qkv, bool back)
 {
@@ -168,7 +175,7 @@ int ral_block_forward(const struct ral_stack *s, const struct ral_block *b,
     const struct ral_mark mark = ral_arena_mark(a);
     struct ral_saved tmp, *v = saved ? saved : &tmp;
 
-    if (saved_alloc(s, v, saved != NULL, a) < 0)
+    if (saved_alloc(s, v, saved != NULL, a) < 0 || reserve(s, l) < 0)
         return -RAL_ENOMEM;
     if (saved)
         memcpy(v->x, x, N * C * sizeof(float));
@@ -224,7 +231,7 @@ static int attention_backward(const struct ral_stack *s,
     float *dO = RAL_NEW(a, float, N * O), *dqkv = RAL_ZNEW(a, float, N * W);
     float *dh = RAL_NEW(a, float, N * C), *dy = dqkv;
 
-    if (!dO || !dqkv || !dh)
+    if (!dO || !dqkv || !dh || reserve(s, l) < 0)
         return -RAL_ENOMEM;
     ral_linear_backward(m, b->proj, N, v->o, O, dx, C, false, dO, O, grad);
     put_keys(s, l, kv, v->qkv);
@@ -268,7 +275,7 @@ int ral_block_query_gradient(const struct ral_stack *s,
     const struct ral_mark mark = ral_arena_mark(a);
     float *dO = RAL_ZNEW(a, float, N * O), *dqkv = RAL_ZNEW(a, float, N * W);
 
-    if (!dO || !dqkv)
+    if (!dO || !dqkv || reserve(s, l) < 0)
         return -RAL_ENOMEM;
     put_keys(s, l, kv, saved->qkv);
     ral_attention_backward(m->nn, &s->shape, kv, l->span, l->nspan, saved->qkv,

@@ -16,6 +16,7 @@ struct ral_layout {
     size_t nspan;
     struct ral_run *put;
     size_t nput, slots;
+    size_t keys; // most that a query sees
 };
 
 /* What a block computes with; the same for all blocks of a stack. */

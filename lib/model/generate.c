@@ -102,7 +102,7 @@ static size_t gather(struct decoder *d)
     const size_t D = d->m->config.width, half = d->m->config.head / 2;
     size_t n = 0;
 
-    d->layout.nspan = d->layout.nput = 0;
+    d->layout.nspan = d->layout.nput = d->layout.keys = 0;
     for (size_t i = 0; i < d->samples; i++) {
         const struct sample *s = &d->sample[i];
         const size_t t = s->out->T - 1;
@@ -119,6 +119,8 @@ static size_t gather(struct decoder *d)
         d->layout.span[d->layout.nspan++] = (struct ral_span){
             .q0 = n, .nq = 1, .a = prompt, .b = {s->slot, 0, t + 1},
             .causal = true};
+        if (prompt.n + t + 1 > d->layout.keys)
+            d->layout.keys = prompt.n + t + 1;
         d->policy[n] = s->out->alpha[t];
         d->live[n++] = i;
     }

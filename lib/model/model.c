@@ -227,7 +227,7 @@ static int open_into(struct ral_model *m, const char *dir, bool trainable,
 }
 
 int ral_model_open(struct ral_model **out, const char *dir,
-                   const struct ral_nn *nn, bool trainable,
+                   struct ral_nn *nn, bool trainable,
                    struct ral_err *err)
 {
     struct ral_model *m = calloc(1, sizeof(*m));

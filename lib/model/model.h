@@ -22,7 +22,7 @@ struct ral_model {
     float *params;         // [table.floats]; NULL unless trainable
     float *freq;           // [head/2] rotary frequencies of the decoder
     float *vision_freq;    // [vision head/4]
-    const struct ral_nn *nn; // borrowed
+    struct ral_nn *nn; // borrowed
     struct ral_safetensors *files;
     struct ral_arena arena;
 };
@@ -33,7 +33,7 @@ struct ral_model {
  * numbers that are not finite are refused by name. trainable needs fp32.
  */
 int ral_model_open(struct ral_model **out, const char *dir,
-                   const struct ral_nn *nn, bool trainable,
+                   struct ral_nn *nn, bool trainable,
                    struct ral_err *err);
 void ral_model_close(struct ral_model *m);
 

@@ -136,6 +136,8 @@ static struct ral_run add_span(struct ral_pack *p, size_t n, struct ral_run a)
     p->layout.span[p->layout.nspan++] = (struct ral_span){
         .q0 = p->N, .nq = n, .a = a, .b = run, .causal = true};
     p->layout.slots += ral_run_slots(n);
+    if (a.n + n > p->layout.keys)
+        p->layout.keys = a.n + n;
     p->N += n;
     return run;
 }

@@ -38,6 +38,8 @@ static void add_segment(struct ral_layout *l, size_t row, size_t n)
     l->span[l->nspan++] = (struct ral_span){
         .q0 = row, .nq = n, .b = run, .causal = false};
     l->slots += ral_run_slots(n);
+    if (n > l->keys)
+        l->keys = n;
 }
 
 /* The k-th unit of a picture in window order, and its patches' positions. */

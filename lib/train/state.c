@@ -85,7 +85,7 @@ static int read_state(struct ral_state *s, const char *dir,
 }
 
 int ral_state_open(struct ral_state *s, const char *dir, const char *kind,
-                   const struct ral_nn *nn, struct ral_err *err)
+                   struct ral_nn *nn, struct ral_err *err)
 {
     size_t n;
     int rc;

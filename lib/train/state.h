@@ -24,7 +24,7 @@ struct ral_state {
 
 /* Opens a checkpoint to train on; ral/ is read if it is of this kind. */
 int ral_state_open(struct ral_state *s, const char *dir, const char *kind,
-                   const struct ral_nn *nn, struct ral_err *err);
+                   struct ral_nn *nn, struct ral_err *err);
 void ral_state_close(struct ral_state *s);
 
 /**
