@@ -35,7 +35,8 @@ struct decoder {
     double *lse;
     float **policy;
     struct ral_layout layout;
-    int32_t *order;         // [V]
+    float *p;               // [V], as order a draw's scratch
+    int32_t *order;
     struct ral_arena *keep, *a;
     struct ral_err *err;
 };
@@ -63,8 +64,8 @@ static int draw(struct decoder *d, struct sample *s, const float *x,
         return ral_err_set(d->err, -RAL_EINVAL,
                            "logits are not finite: the weights hold NaN or "
                            "overflow");
-    id = ral_sample(&d->gen->sampling, d->m->config.vocab, x, lse, u,
-                    d->order);
+    id = ral_sample(&d->gen->sampling, &d->m->nn->k, d->m->config.vocab, x,
+                    lse, u, d->p, d->order);
     g->ids[g->T] = id;
     g->logp[g->T] = (float)((double)x[id] - lse);
     g->alpha[g->T] = RAL_NEW(d->keep, float, prompt.n + g->T + 1);
@@ -176,10 +177,11 @@ static int alloc(struct decoder *d, size_t n, size_t *slots)
     d->policy = RAL_NEW(d->a, float *, rows);
     d->layout.span = RAL_NEW(d->a, struct ral_span, rows);
     d->layout.put = RAL_NEW(d->a, struct ral_run, rows);
+    d->p = RAL_NEW(d->a, float, c->vocab);
     d->order = RAL_NEW(d->a, int32_t, c->vocab);
     if (!d->kv || !d->sample || !d->hash || !d->live || !d->x ||
         !d->cos || !d->sin || !d->logits || !d->lse || !d->policy ||
-        !d->layout.span || !d->layout.put || !d->order)
+        !d->layout.span || !d->layout.put || !d->p || !d->order)
         return -RAL_ENOMEM;
     for (size_t i = 0; i < d->samples; i++) {
         d->sample[i].slot = *slots;

@@ -57,14 +57,9 @@ static int by_id(const void *a, const void *b)
     return i < j ? -1 : i > j;
 }
 
-static double prob(float x, double lse)
-{
-    return ral_exp_d((double)x - lse);
-}
-
 /* Tokens kept by top-k, then top-p, ascending; returns how many. */
-static size_t keep(const struct ral_sampling *s, size_t V, const float *x,
-                   double lse, int32_t *order)
+static size_t keep(const struct ral_sampling *s, size_t V, const float *p,
+                   const float *x, int32_t *order)
 {
     size_t n = V, k = 0;
     double sum = 0, all = 0;
@@ -75,15 +70,16 @@ static size_t keep(const struct ral_sampling *s, size_t V, const float *x,
     if (s->top_k > 0 && (size_t)s->top_k < n)
         n = (size_t)s->top_k;
     for (size_t i = 0; i < n; i++)
-        all += prob(x[order[i]], lse);
+        all += (double)p[order[i]];
     while (k < n && (k == 0 || sum < s->top_p * all))
-        sum += prob(x[order[k++]], lse);
+        sum += (double)p[order[k++]];
     qsort(order, k, sizeof *order, by_id);
     return k;
 }
 
-int32_t ral_sample(const struct ral_sampling *s, size_t V, const float *x,
-                   double lse, double uniform, int32_t *order)
+int32_t ral_sample(const struct ral_sampling *s, const struct ral_kernels *k,
+                   size_t V, const float *x, double lse, double uniform,
+                   float *p, int32_t *order)
 {
     const bool all = s->top_p >= 1 && s->top_k <= 0;
     double total = 0, sum = 0;
@@ -91,18 +87,17 @@ int32_t ral_sample(const struct ral_sampling *s, size_t V, const float *x,
 
     if (s->temperature <= 0)
         return argmax(V, x);
+    k->exp_shift(V, x, (float)lse, p);
     if (!all)
-        n = keep(s, V, x, lse, order);
+        n = keep(s, V, p, x, order);
     for (size_t i = 0; i < n; i++)
-        total += prob(x[all ? i : (size_t)order[i]], lse);
-    for (size_t i = 0; i < n; i++) {
-        const double p = prob(x[all ? i : (size_t)order[i]], lse);
+        total += (double)p[all ? i : (size_t)order[i]];
+    for (size_t i = 0; i < n && sum <= uniform * total; i++) {
+        const double more = (double)p[all ? i : (size_t)order[i]];
 
-        sum += p;
-        if (p > 0)
+        sum += more;
+        if (more > 0)
             last = i;
-        if (sum > uniform * total)
-            break;
     }
     return all ? (int32_t)last : order[last];
 }

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "nn/kernels.h"
+
 struct ral_sampling {
     double temperature; // 0: greedy, log-probabilities at temperature 1
     double top_p;       // 1: all; else the least set that reaches it
@@ -29,9 +31,11 @@ uint64_t ral_prompt_hash(const char *id, uint64_t step);
  *
  * @param x      [V] logits divided by the temperature
  * @param lse    their log-sum-exp
+ * @param p      [V] scratch: the probabilities, float each, summed in double
  * @param order  [V] scratch; used only with top-p or top-k
  */
-int32_t ral_sample(const struct ral_sampling *s, size_t V, const float *x,
-                   double lse, double uniform, int32_t *order);
+int32_t ral_sample(const struct ral_sampling *s, const struct ral_kernels *k,
+                   size_t V, const float *x, double lse, double uniform,
+                   float *p, int32_t *order);
 
 #endif

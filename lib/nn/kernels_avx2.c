@@ -101,12 +101,13 @@ static void part(micro_fn *fn, size_t rows, size_t cols, size_t w, size_t K,
                  const float *a, size_t lda, const float *b, size_t ldb,
                  float *c, size_t ldc, bool load)
 {
-    float tmp[6 * RAL_PANEL] = {0};
-
     if (cols >= w) {
         fn(K, a, lda, b, ldb, c, ldc, load);
         return;
     }
+
+    float tmp[6 * RAL_PANEL] = {0}; // here: cleared only where it is used
+
     for (size_t r = 0; load && r < rows; r++)
         memcpy(tmp + r * w, c + r * ldc, cols * sizeof(float));
     fn(K, a, lda, b, ldb, tmp, w, load);

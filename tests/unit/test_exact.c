@@ -393,8 +393,11 @@ START_TEST(draws_follow_the_distribution)
     double p[V], lse, all_p = 0, kept = 0;
     size_t count[V] = {0}, rank[V], n = V, k = 0;
     int32_t order[V];
+    float prob[V];
+    struct ral_kernels fn;
     struct ral_rng r;
 
+    ral_kernels_init(&fn, 0);
     ral_rng_init(&r, 4, 4, 4);
     tiny_fill(&r, V, 0, 1.5, x);
     x[5] = x[17]; // equal ones: the lower id comes first
@@ -419,7 +422,8 @@ START_TEST(draws_follow_the_distribution)
         p[v] /= kept;
     for (uint32_t i = 0; i < N; i++) {
         const double u = ral_sampling_uniform(&s, 77, i % 8, i / 8);
-        const int32_t id = ral_sample(&s, V, x, lse, u, order);
+        const int32_t id = ral_sample(&s, &fn, V, x, lse, u, prob,
+                                      order);
 
         ck_assert(id >= 0 && id < V && p[id] > 0);
         count[id]++;
@@ -490,25 +494,35 @@ START_TEST(logp_is_before_the_cuts)
 }
 END_TEST
 
+static int32_t draw(const struct ral_sampling *s, size_t V, const float *x,
+                    double u)
+{
+    struct ral_kernels k;
+    int32_t order[128];
+    float p[128];
+
+    ral_kernels_init(&k, 0);
+    return ral_sample(s, &k, V, x, lse_of(V, x), u, p, order);
+}
+
 START_TEST(greedy_takes_the_lowest_of_equals)
 {
     enum { V = 70 };
     const struct ral_sampling greedy = {0, 1, 0, 0, 0};
     const struct ral_sampling top1 = {1, 1, 1, 0, 0};
-    int32_t order[V];
     float x[V];
 
     for (size_t v = 0; v < V; v++)
         x[v] = v % 7 == 3 ? 2.5f : -1;
-    ck_assert_int_eq(ral_sample(&greedy, V, x, lse_of(V, x), 0.9, order), 3);
+    ck_assert_int_eq(draw(&greedy, V, x, 0.9), 3);
     for (double u = 0; u < 1; u += 0.1)
-        ck_assert_int_eq(ral_sample(&top1, V, x, lse_of(V, x), u, order), 3);
+        ck_assert_int_eq(draw(&top1, V, x, u), 3);
     x[69] = 3;
-    ck_assert_int_eq(ral_sample(&greedy, V, x, lse_of(V, x), 0, order), 69);
+    ck_assert_int_eq(draw(&greedy, V, x, 0), 69);
     for (size_t v = 0; v < V; v++)
         x[v] = -0.0f;
     x[1] = 0;
-    ck_assert_int_eq(ral_sample(&greedy, V, x, lse_of(V, x), 0, order), 0);
+    ck_assert_int_eq(draw(&greedy, V, x, 0), 0);
 }
 END_TEST
 
