@@ -113,7 +113,8 @@ static inline char *tiny_checkpoint(const struct tiny_sizes *z, double scale,
     params = RAL_NEW(&a, float, t.floats);
     for (size_t i = 0; i < t.n; i++) {
         const struct ral_tensor *x = &t.tensor[i];
-        const double in = x->role == RAL_ROLE_EMBED ? 1 : (double)x->K;
+        const bool lookup = (int)i == t.embed && !z->tied;
+        const double in = lookup ? 1 : (double)x->K;
 
         ral_rng_init(&r, seed, 1, (uint32_t)i);
         tiny_fill(&r, x->N * x->K, x->role == RAL_ROLE_NORM,
