@@ -11,15 +11,21 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /*
- * Runs only while ppoll lets the signals through; sent again it is blocked,
+ * Runs while ppoll lets the signals through, or in a thread that a library
+ * started before they were blocked (OpenBLAS does when it is loaded). Sent
+ * again to the main thread, whose id is the process's, it is blocked there,
  * hence pending, for ral_stopped and the exit status to see.
  */
 static void wake(int sig)
 {
-    raise(sig);
+    const int kept = errno;
+
+    syscall(SYS_tgkill, getpid(), getpid(), sig);
+    errno = kept;
 }
 
 static void stop_set(sigset_t *set)
