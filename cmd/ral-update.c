@@ -27,7 +27,7 @@ int main(int argc, char **argv)
                      "supervised: the input is rows with replies"),
         RAL_OPT_INT(0, "steps", &job.steps, "S",
                     "with --sft: so many steps of sft.batch_size rows [1]"),
-        RAL_SPLIT_OPT(&job.split, "train"),
+        RAL_SPLIT_OPT(&job.split, "sft"),
         RAL_OPT_FLAG(0, "allow-stale", &job.allow_stale,
                      "train on another policy's rollouts"),
         RAL_OPT_STR(0, "media-root", &job.data.media_root, "DIR",

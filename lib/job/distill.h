@@ -22,7 +22,7 @@ struct ral_distill_job {
     }
 
 #define RAL_DISTILL_SETTINGS(j)                                                \
-    RAL_SET_STR("model.init", NULL), RAL_DATA_SETTINGS(&(j)->data),            \
+    RAL_MODEL_SETTINGS, RAL_DATA_SETTINGS(&(j)->data),                         \
         RAL_SET_NUM("distill.kd_coef", &(j)->kd_coef, 0, 1e6),                 \
         RAL_SET_NUM("distill.attn_coef", &(j)->attn_coef, 0, 1e6),             \
         RAL_SET_WORD("distill.attn_reduce", &(j)->attn_reduce,                 \

@@ -121,9 +121,15 @@ void ral_recipe_release(struct ral_recipe *r);
 int ral_recipe_get(const char *path, const struct ral_list *overrides,
                    const char *key, struct ral_buf *out, struct ral_err *err);
 
+/* For programs that do not make weights: ral-init reads this section. */
+#define RAL_MODEL_SETTINGS                                                     \
+    RAL_SET_STR("model.init", NULL), RAL_SET_STR("model.initializer", NULL),   \
+        RAL_SET_NUM("model.std", NULL, 0, 10)
+
 /* The section that every reader of rows shares; zero is the default. */
 struct ral_data_settings {
     const char *train, *validation, *test; // files of rows
+    const char *sft;                       // of SFT; NULL: train
     const char *media_root;
     const char *system_prompt, *prompt_suffix, *response_template;
     int media_order; // as_is, first, last
@@ -133,6 +139,7 @@ struct ral_data_settings {
 
 #define RAL_DATA_SETTINGS(d)                                                   \
     RAL_SET_STR("data.train", &(d)->train),                                    \
+        RAL_SET_STR("data.sft", &(d)->sft),                                    \
         RAL_SET_STR("data.validation", &(d)->validation),                      \
         RAL_SET_STR("data.test", &(d)->test),                                  \
         RAL_SET_STR("data.media_root", &(d)->media_root),                      \

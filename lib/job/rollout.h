@@ -30,7 +30,7 @@ struct ral_rollout_job {
     }
 
 #define RAL_ROLLOUT_SETTINGS(j)                                                \
-    RAL_SET_STR("model.init", NULL), RAL_DATA_SETTINGS(&(j)->data),            \
+    RAL_MODEL_SETTINGS, RAL_DATA_SETTINGS(&(j)->data),                         \
         RAL_SET_INT("rollout.num_generations", &(j)->samples, 1, 4096),        \
         RAL_SET_INT("rollout.batch_size", NULL, 1, 1 << 24),                   \
         RAL_SET_NUM("rollout.temperature", &(j)->temperature, 0, 100),         \

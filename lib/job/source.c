@@ -50,6 +50,7 @@ static int find_split(const struct ral_data_settings *d, const char *name,
         const struct ral_strings *where;
     } split[] = {
         {"train", d->train, &d->train_where},
+        {"sft", d->sft ? d->sft : d->train, &d->train_where},
         {"validation", d->validation, &d->validation_where},
         {"test", d->test, &d->test_where},
     };
@@ -61,7 +62,7 @@ static int find_split(const struct ral_data_settings *d, const char *name,
             return 0;
         }
     return ral_err_set(err, -RAL_EUSAGE,
-                       "--split %s: must be train, validation or test", name);
+                       "--split %s: must be train, sft, validation or test", name);
 }
 
 int ral_source_find(struct ral_source *s, const struct ral_data_settings *d,

@@ -15,8 +15,9 @@ struct ral_source {
  * The operand, under data.where; without one the recipe's file of the split,
  * under data.where and that split's own conditions; without that stdin.
  *
- * @param split  "train", "validation" or "test" as asked for with --split,
- *               which excludes an operand and needs its file; NULL: usual
+ * @param split  "train", "sft" (data.sft, or the training rows), "validation"
+ *               or "test" as asked for with --split, which excludes an operand
+ *               and needs its file; NULL: usual
  * @param d      outlives the source, as does operand
  */
 int ral_source_find(struct ral_source *s, const struct ral_data_settings *d,
@@ -26,8 +27,8 @@ void ral_source_release(struct ral_source *s); // accepts a zeroed one
 
 #define RAL_SPLIT_OPT(dst, usual)                                              \
     RAL_OPT_STR(0, "split", dst, "NAME",                                       \
-                "without ROWS: the recipe's data.NAME, train, validation or "  \
-                "test [" usual "]")
+                "without ROWS: the recipe's data.NAME, train, sft, "           \
+                "validation or test [" usual "]")
 
 /* "k/n" with 1 <= k <= n; NULL or "" is 1/1 and gives *n = 0. */
 int ral_shard_parse(const char *text, uint64_t *k, uint64_t *n,

@@ -143,7 +143,7 @@ static int run_sft(struct update *u, char *const *inputs, size_t n)
 {
     struct ral_source source;
     struct ral_rows *rows = NULL;
-    int rc = ral_source_find(&source, &u->job->data, u->job->split, "train",
+    int rc = ral_source_find(&source, &u->job->data, u->job->split, "sft",
                              n ? inputs[0] : NULL, u->err);
 
     source.rows.draw = (uint64_t)u->job->batch_size;

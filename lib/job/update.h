@@ -32,7 +32,7 @@ struct ral_update_job {
     }
 
 #define RAL_UPDATE_SETTINGS(j)                                                 \
-    RAL_SET_STR("model.init", NULL), RAL_DATA_SETTINGS(&(j)->data),            \
+    RAL_MODEL_SETTINGS, RAL_DATA_SETTINGS(&(j)->data),                         \
         RAL_SET_INT("sft.batch_size", &(j)->batch_size, 1, 1 << 20),           \
         RAL_SET_INT("sft.eval_every", NULL, 1, 1 << 30),                       \
         RAL_SET_STR("sft.stop", NULL),                                         \

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "job/recipe.h"
+#include "job/whole.h"
 #include "stream/json.h"
 #include "stream/reader.h"
 
@@ -145,7 +146,10 @@ static int get(const struct ral_view_job *job, char *const *files, size_t n,
 
     if (n > 1 || (n == 0 && job->sets.n == 0))
         return ral_err_set(err, -RAL_EUSAGE, "--get KEY takes one recipe");
-    rc = ral_recipe_get(n ? files[0] : NULL, &job->sets, job->get, &text, err);
+    rc = ral_recipe_check(n ? files[0] : NULL, &job->sets, err);
+    if (rc == 0)
+        rc = ral_recipe_get(n ? files[0] : NULL, &job->sets, job->get, &text,
+                            err);
     if (rc == 0)
         rc = ral_write_all(o->fd, text.data, text.len,
                            o->path ? o->path : "stdout", err);

@@ -104,12 +104,15 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)' "$@"
 esac
 
 # recipes
-printf 'train:\n  steps: 12\n  where: [a, b]\n' >r.yaml
+printf 'train:\n  steps: 12\ndata:\n  where: [a, b]\n' >r.yaml
 expect 0 'a value of a recipe' ral-view --get train.steps r.yaml
 echo 12 >want && is 'that value'
 expect 0 'overridden' ral-view --get train.steps -s train.steps=7 r.yaml
 echo 7 >want && is 'the override'
 expect 1 'a key that is not set' ral-view --get train.stop r.yaml
+expect 2 "a key that no program knows" ral-view --get train.steps \
+    -s train.step=7 r.yaml
+says "did you mean 'train.steps'?"
 
 # heat maps: a picture of 28x28 patches in 2x2 blocks gives 14x14 cells
 pic=$top/tests/golden/media
