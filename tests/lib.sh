@@ -3,7 +3,8 @@ set -eu
 top=$(cd "${0%/*}" && while [ ! -f Makefile ]; do cd ..; done && pwd)
 O=${O:-$top/build/plain}
 PATH=$O:$O/tools:$PATH
-export PATH
+OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}     # tests share their processors
+export PATH OMP_WAIT_POLICY
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 trap 'exit 1' INT TERM
@@ -40,6 +41,36 @@ says() {                # says TEXT: the last expect's stderr is one line with i
         ok 1 "says: $1"
         sed 's/^/# /' err | head -n 5
     fi
+}
+
+absent() {              # absent NAME FILE...: none of them is there
+    what=$1
+    shift
+    for f in "$@"; do
+        if [ -e "$f" ]; then
+            ok 1 "$what: $f is there"
+            return
+        fi
+    done
+    ok 0 "$what"
+}
+
+same() {                # same NAME A B: equal files that are not empty
+    if [ -s "$2" ] && cmp -s "$2" "$3"; then ok 0 "$1"; else ok 1 "$1"; fi
+}
+
+field() {               # field KEY FILE: its values in lines of JSON metrics
+    sed -n "s/.*\"$1\":\([^,}]*\).*/\1/p" "$2"
+}
+
+holds() {               # holds NAME EXPRESSION: awk finds it true
+    if awk "BEGIN { exit !($2) }"; then ok 0 "$1"; else ok 1 "$1: $2"; fi
+}
+
+policy() {              # policy DIR: random weights, made from DIR.from
+    mkdir "$1.from"
+    cp "$top"/share/models/tiny/* "$1.from"
+    ral-init -q "$1.from" -o "$1"
 }
 
 finish() {              # the plan, last

@@ -162,7 +162,8 @@ int ral_file_read(const char *path, size_t max, struct ral_buf *out,
 
 int ral_map_open(struct ral_map *m, const char *path, struct ral_err *err)
 {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    // A pipe without a writer would hold us here, before we can refuse it.
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
     int rc = 0;
 
@@ -331,6 +332,10 @@ int ral_outdir_open(struct ral_outdir *o, const char *path, bool force,
     if (lstat(path, &st) == 0 && !force)
         return ral_err_set(err, -RAL_EIO,
                            "%s: exists; name another -o or give --force",
+                           path);
+    if (lstat(path, &st) == 0 && !S_ISDIR(st.st_mode))
+        return ral_err_set(err, -RAL_EIO,
+                           "%s: is no folder; --force replaces folders alone",
                            path);
     o->path = strdup(path);
     o->tmp = tmp_name(path);

@@ -25,28 +25,36 @@ struct ral_lines {
     bool end;        // nothing is left to read
 };
 
-int ral_lines_open(struct ral_lines **out, const char *path, size_t max_line,
-                   struct ral_err *err)
+int ral_lines_open_fd(struct ral_lines **out, int fd, const char *name,
+                      size_t max_line, struct ral_err *err)
 {
-    const bool std = !path || !strcmp(path, "-");
     struct ral_lines *l = calloc(1, sizeof(*l));
-    int rc;
 
     *out = NULL;
-    if (!l || !(l->name = strdup(std ? "stdin" : path)) ||
+    if (l)
+        l->fd = fd;
+    else if (fd > STDIN_FILENO)
+        close(fd);
+    if (!l || !(l->name = strdup(name)) ||
         ral_buf_reserve(&l->buf, READ_SIZE + 1) < 0) {
         ral_lines_close(l);
         return ral_err_set(err, -RAL_ENOMEM, "lines: out of memory");
     }
     l->max_line = max_line;
-    l->fd = std ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-    if (l->fd < 0) {
-        rc = ral_err_errno(err, "%s: cannot open", path);
-        ral_lines_close(l);
-        return rc;
-    }
     *out = l;
     return 0;
+}
+
+int ral_lines_open(struct ral_lines **out, const char *path, size_t max_line,
+                   struct ral_err *err)
+{
+    const bool std = !path || !strcmp(path, "-");
+    const int fd = std ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+
+    *out = NULL;
+    if (fd < 0)
+        return ral_err_errno(err, "%s: cannot open", path);
+    return ral_lines_open_fd(out, fd, std ? "stdin" : path, max_line, err);
 }
 
 void ral_lines_close(struct ral_lines *l)

@@ -16,6 +16,9 @@ struct ral_lines;
  */
 int ral_lines_open(struct ral_lines **out, const char *path, size_t max_line,
                    struct ral_err *err);
+/* The same for an open file; takes fd over. name is for messages. */
+int ral_lines_open_fd(struct ral_lines **out, int fd, const char *name,
+                      size_t max_line, struct ral_err *err);
 
 /**
  * The next line that is not blank, without its line end (LF or CR LF), NUL

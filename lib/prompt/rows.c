@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -40,25 +41,51 @@ struct ral_rows {
     char id[24];
 };
 
-/* Pipes are copied: drawing and sharding go back and forth. */
-static int spool(struct ral_rows *r, struct ral_err *err)
+/* A copy that can be read back and forth, gone when it is closed. */
+static int spool(struct ral_rows *r, int from, struct ral_err *err)
 {
-    char path[] = "/tmp/ral-rows.XXXXXX", again[32], buf[65536];
-    const int fd = mkostemp(path, O_CLOEXEC);
-    ptrdiff_t got = -1;
+    const char *dir = getenv("TMPDIR");
+    char *path = ral_path_join(dir && *dir ? dir : "/tmp", "ral-rows-XXXXXX");
+    const int fd = path ? mkostemp(path, O_CLOEXEC) : -1;
+    char buf[65536];
+    ptrdiff_t got;
     int rc = 0;
 
+    if (!path)
+        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", r->name);
     if (fd < 0)
-        return ral_err_errno(err, "%s: cannot create", path);
-    unlink(path);
-    while (rc == 0 && (got = ral_read_some(STDIN_FILENO, buf, sizeof buf,
-                                           "stdin", err)) > 0)
-        rc = ral_write_all(fd, buf, (size_t)got, "temporary file", err);
+        rc = ral_err_errno(err, "%s: cannot make a temporary file", path);
+    else
+        unlink(path);
+    free(path);
+    while (rc == 0 &&
+           (got = ral_read_some(from, buf, sizeof buf, r->name, err)) != 0)
+        rc = got < 0 ? (int)got
+                     : ral_write_all(fd, buf, (size_t)got,
+                                     "the temporary file", err);
+    if (rc == 0 && lseek(fd, 0, SEEK_SET) < 0)
+        rc = ral_err_errno(err, "the temporary file");
     if (rc == 0)
-        rc = (int)got;
-    snprintf(again, sizeof again, "/dev/fd/%d", fd);
-    if (rc == 0)
-        rc = ral_lines_open(&r->lines, again, LINE_MAX_BYTES, err);
+        return ral_lines_open_fd(&r->lines, fd, r->name, LINE_MAX_BYTES, err);
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+/* Drawing and sharding go back and forth, which pipes do not. */
+static int open_lines(struct ral_rows *r, struct ral_err *err)
+{
+    const char *path = r->conf.path;
+    struct stat st;
+    int fd, rc;
+
+    if (!path || !strcmp(path, "-"))
+        return spool(r, STDIN_FILENO, err);
+    if (stat(path, &st) < 0 || !S_ISFIFO(st.st_mode))
+        return ral_lines_open(&r->lines, path, LINE_MAX_BYTES, err);
+    if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
+        return ral_err_errno(err, "%s: cannot open", path);
+    rc = spool(r, fd, err);
     close(fd);
     return rc;
 }
@@ -286,9 +313,7 @@ int ral_rows_open(struct ral_rows **out, const struct ral_rows_conf *conf,
     r->conf = *conf;
     r->epoch = UINT64_MAX;
     if ((rc = check_where(conf, err)) < 0 ||
-        (rc = pipe ? spool(r, err)
-                   : ral_lines_open(&r->lines, conf->path, LINE_MAX_BYTES,
-                                    err)) < 0 ||
+        (rc = open_lines(r, err)) < 0 ||
         (rc = read_index(r, err)) < 0) {
         ral_rows_close(r);
         return rc;

@@ -28,7 +28,7 @@ struct ral_rows;
 
 /**
  * Reads the whole file once: every line must parse and carry messages, ids
- * must differ, and at least one row must pass where. stdin is spooled to an
+ * must differ, and at least one row must pass where. A pipe is spooled to an
  * unlinked temporary file; only offsets stay in memory.
  *
  * Drawing: batch step (from 1) of draw rows, from a permutation of all rows
