@@ -43,16 +43,16 @@ says() {                # says TEXT: the last expect's stderr is one line with i
     fi
 }
 
+said() {                # said NAME TEXT: the last expect's stderr has it
+    if grep -qF -- "$2" err; then ok 0 "$1"; else ok 1 "$1: $2"; fi
+}
+
 absent() {              # absent NAME FILE...: none of them is there
-    what=$1
-    shift
-    for f in "$@"; do
-        if [ -e "$f" ]; then
-            ok 1 "$what: $f is there"
-            return
-        fi
+    what=$1 left=
+    while shift && [ $# -gt 0 ]; do
+        if [ -e "$1" ] || [ -h "$1" ]; then left="$left $1"; fi
     done
-    ok 0 "$what"
+    if [ -z "$left" ]; then ok 0 "$what"; else ok 1 "$what:$left"; fi
 }
 
 same() {                # same NAME A B: equal files that are not empty

@@ -182,7 +182,7 @@ static int read_all(struct ral_held *h, const struct ral_held_conf *conf,
         struct ral_group g;
 
         if ((rc = ral_group_decode(&g, &h->info, rec, a, err)) < 0)
-            return rc;
+            return ral_err_at(err, "%s", ral_reader_name(r));
         if (!g.ok) {
             h->failed++;
             continue;
@@ -197,7 +197,7 @@ static int read_all(struct ral_held *h, const struct ral_held_conf *conf,
         }
         if ((rc = hold(h, conf, &g, &reward, &scored, &h->group[h->n], err)) <
             0)
-            return rc;
+            return ral_err_at(err, "%s", ral_reader_name(r));
         h->n += h->group[h->n].G > 0;
         ral_arena_reset(a);
     }
@@ -236,8 +236,8 @@ int ral_held_read(struct ral_held *h, const struct ral_held_conf *conf,
     rc = ral_reader_open_files(&r, files, nfiles, conf->max_record, err);
     if (rc == 0)
         rc = keep_info(h, ral_reader_info(r), conf->media_root, err);
-    if (rc == 0)
-        rc = check_info(h, conf, err);
+    if (rc == 0 && (rc = check_info(h, conf, err)) < 0)
+        ral_err_at(err, "%s", ral_reader_name(r));
     if (rc == 0)
         rc = read_all(h, conf, r, &a, err);
     ral_reader_close(r);

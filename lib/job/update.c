@@ -73,7 +73,7 @@ static int sft_row(struct update *u, struct ral_rows *rows,
     b->sample[b->n] =
         (struct ral_train_sample){.ids = p->response, .T = p->T};
     *g = (struct ral_train_group){
-        .id = "row",
+        .id = ral_arena_text(&u->batch, row->id, strlen(row->id)),
         .prompt = p->ids,
         .P = p->P,
         .sample = &b->sample[b->n],
@@ -85,7 +85,7 @@ static int sft_row(struct update *u, struct ral_rows *rows,
                      (u->policy.processor.spec.merge *
                       u->policy.processor.spec.merge);
     b->list[b->n++] = g;
-    return 0;
+    return g->id ? 0 : out_of_memory(u);
 }
 
 static int sft_batch_read(struct update *u, struct ral_rows *rows,

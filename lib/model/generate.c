@@ -29,6 +29,7 @@ struct decoder {
     struct sample *sample;  // [n * G], ordered by prompt
     size_t samples;
     uint64_t *hash;         // [n]
+    const char *const *id;  // [n] of the prompts, for messages
     /* One step's rows: the samples still running. */
     size_t *live;           // [samples]
     float *x, *cos, *sin, *logits;
@@ -62,8 +63,9 @@ static int draw(struct decoder *d, struct sample *s, const float *x,
 
     if (!isfinite(lse))
         return ral_err_set(d->err, -RAL_EINVAL,
-                           "logits are not finite: the weights hold NaN or "
-                           "overflow");
+                           "record %s: logits are not finite: the weights "
+                           "overflow",
+                           d->id[s->prompt]);
     id = ral_sample(&d->gen->sampling, &d->m->nn->k, d->m->config.vocab, x,
                     lse, u, d->p, d->order);
     g->ids[g->T] = id;
@@ -263,6 +265,7 @@ int ral_generate(const struct ral_model *m, const struct ral_generation *gen,
     struct decoder d = {.m = m,
                         .gen = gen,
                         .samples = n * gen->samples,
+                        .id = id,
                         .keep = keep,
                         .a = a,
                         .err = err};

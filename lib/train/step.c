@@ -119,6 +119,8 @@ static int score_reference(struct step *t, const struct micro *mb)
         return out_of_memory(t);
     rc = ral_score(t->o->ref, &mb->pack, t->o->temperature, logp, NULL, t->a,
                    t->err);
+    if (rc < 0)
+        ral_err_at(t->err, "the reference");
     from = logp;
     for (size_t i = 0; rc == 0 && i < mb->n; i++) {
         for (size_t k = 0; k < mb->g[i]->G; k++) {
@@ -324,6 +326,15 @@ static int micro_alloc(struct step *t, struct micro *mb)
     return mb->alpha && mb->dalpha ? 0 : out_of_memory(t);
 }
 
+/* What fails for all rows at once is among these records. */
+static int at_records(struct step *t, const struct micro *mb)
+{
+    if (mb->n == 1)
+        return ral_err_at(t->err, "record %s", mb->g[0]->id);
+    return ral_err_at(t->err, "records %s to %s", mb->g[0]->id,
+                      mb->g[mb->n - 1]->id);
+}
+
 static int micro_run(struct step *t, struct micro *mb)
 {
     const struct ral_model *m = t->s->model;
@@ -347,8 +358,9 @@ static int micro_run(struct step *t, struct micro *mb)
     if ((rc = ral_forward(m, &mb->pack, NULL, true, policy, &act, t->a,
                           t->err)) < 0 ||
         (rc = ral_head_logp(m, &mb->pack, act.hidden, t->o->temperature,
-                            mb->logp, mb->entropy, t->a, t->err)) < 0 ||
-        (rc = micro_loss(t, mb, teacher)) < 0)
+                            mb->logp, mb->entropy, t->a, t->err)) < 0)
+        return at_records(t, mb);
+    if ((rc = micro_loss(t, mb, teacher)) < 0)
         return rc;
     count_micro(t, mb);
     rc = t->o->task == RAL_TASK_DISTILL

@@ -90,6 +90,7 @@ static int run(const struct want *w, struct ral_err *err)
 
     if (rc < 0)
         return rc;
+    ral_reader_allow_part(in);
     rc = ral_writer_open(&out, STDOUT_FILENO, "stdout", 1, err);
     if (rc == 0)
         rc = ral_writer_header(out, ral_reader_header(in)->raw,
