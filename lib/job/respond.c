@@ -161,6 +161,10 @@ static int score_given(struct respond *r, struct ral_pack_group *g, size_t n,
     rc = ral_score(r->policy->model, &pack,
                    ral_sampling_tau(&r->gen.sampling), logp, alpha,
                    &r->scratch, r->err);
+    if (rc < 0 && n == 1)
+        ral_err_at(r->err, "record %s", ready[0]->id);
+    else if (rc < 0)
+        ral_err_at(r->err, "records %s to %s", ready[0]->id, ready[n - 1]->id);
     for (size_t i = 0; i < n; i++) {
         out[i] = (struct ral_generated){
             .ids = ready[i]->prompt.response,
