@@ -128,15 +128,22 @@ int ral_write_all(int fd, const void *buf, size_t n, const char *name,
     return 0;
 }
 
+int ral_open_read(const char *path, struct ral_err *err)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+    return fd < 0 ? ral_err_errno(err, "%s: cannot open", path) : fd;
+}
+
 int ral_file_read(const char *path, size_t max, struct ral_buf *out,
                   struct ral_err *err)
 {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const int fd = ral_open_read(path, err);
     ptrdiff_t got = -1;
     int rc = 0;
 
     if (fd < 0)
-        return ral_err_errno(err, "%s: cannot open", path);
+        return fd;
     for (;;) {
         if (ral_buf_reserve(out, (64 << 10) + 1) < 0) {
             rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
@@ -220,6 +227,25 @@ static int sync_parent(const char *path, struct ral_err *err)
     return rc;
 }
 
+/* A pipe is only open once it has a reader; until then signals end the wait. */
+static int open_existing(const char *path, struct ral_err *err)
+{
+    struct timespec nap = {0, 20000000};
+    sigset_t mask;
+    int fd;
+
+    sigprocmask(SIG_BLOCK, NULL, &mask);
+    sigdelset(&mask, SIGINT);
+    sigdelset(&mask, SIGTERM);
+    while ((fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK)) < 0 &&
+           errno == ENXIO) {
+        if (ral_stopped())
+            return ral_stop_err(err);
+        ppoll(NULL, 0, &nap, &mask);
+    }
+    return fd < 0 ? ral_err_errno(err, "%s: cannot open", path) : fd;
+}
+
 int ral_out_open(struct ral_out *o, const char *path, struct ral_err *err)
 {
     struct stat st;
@@ -234,10 +260,8 @@ int ral_out_open(struct ral_out *o, const char *path, struct ral_err *err)
             ral_err_set(err, -RAL_EIO, "%s: is a folder", path);
             goto fail;
         }
-        if ((o->fd = open(path, O_WRONLY | O_CLOEXEC)) < 0) {
-            ral_err_errno(err, "%s: cannot open", path);
+        if ((o->fd = open_existing(path, err)) < 0)
             goto fail;
-        }
         return 0;
     }
     if (!(o->tmp = tmp_name(path)) ||

@@ -26,6 +26,12 @@ ptrdiff_t ral_read_some(int fd, void *buf, size_t n, const char *name,
 int ral_write_all(int fd, const void *buf, size_t n, const char *name,
                   struct ral_err *err);
 
+/**
+ * Opens for reading: a descriptor, or negative. A pipe without a writer does
+ * not hold us here, where no signal could end the wait, but in the first read.
+ */
+int ral_open_read(const char *path, struct ral_err *err);
+
 /* The whole of a regular file or pipe; refused over max bytes. NUL follows. */
 int ral_file_read(const char *path, size_t max, struct ral_buf *out,
                   struct ral_err *err);

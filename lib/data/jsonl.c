@@ -49,11 +49,11 @@ int ral_lines_open(struct ral_lines **out, const char *path, size_t max_line,
                    struct ral_err *err)
 {
     const bool std = !path || !strcmp(path, "-");
-    const int fd = std ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    const int fd = std ? STDIN_FILENO : ral_open_read(path, err);
 
     *out = NULL;
     if (fd < 0)
-        return ral_err_errno(err, "%s: cannot open", path);
+        return fd;
     return ral_lines_open_fd(out, fd, std ? "stdin" : path, max_line, err);
 }
 

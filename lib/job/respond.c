@@ -9,7 +9,7 @@
 #include "rl/attn_policy.h"
 
 /* Prompts are decoded together until they give this many rows or tokens. */
-enum { BATCH_ROWS = 256, BATCH_TOKENS = 8192 };
+enum { BATCH_ROWS = 256, BATCH_TOKENS = 4096 };
 
 struct item {
     char *id;

@@ -302,8 +302,8 @@ static int input_next(struct ral_reader *r, struct ral_err *err)
     if (!strcmp(path, "-")) {
         r->fd = STDIN_FILENO;
     } else {
-        if ((r->fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
-            return ral_err_errno(err, "%s: cannot open", path);
+        if ((r->fd = ral_open_read(path, err)) < 0)
+            return r->fd;
         r->own = true;
     }
     r->from = r->to = 0;
