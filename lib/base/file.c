@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -103,6 +104,41 @@ ptrdiff_t ral_read_some(int fd, void *buf, size_t n, const char *name,
         got = read(fd, buf, n);
     } while (got < 0 && (errno == EINTR || errno == EAGAIN));
     return got < 0 ? ral_err_errno(err, "%s: cannot read", name) : got;
+}
+
+/* tee(2) copies from a pipe without taking away. */
+static ssize_t peek_pipe(int fd, void *buf, size_t n)
+{
+    ssize_t got;
+    int p[2];
+
+    if (pipe2(p, O_CLOEXEC) < 0)
+        return 0;
+    got = tee(fd, p[1], n, 0);
+    if (got > 0)
+        got = read(p[0], buf, (size_t)got);
+    close(p[0]);
+    close(p[1]);
+    return got;
+}
+
+ptrdiff_t ral_peek(int fd, void *buf, size_t n, struct ral_err *err)
+{
+    struct stat st;
+    ssize_t got = 0;
+    int rc;
+
+    if (fstat(fd, &st) < 0)
+        return 0;
+    if (S_ISREG(st.st_mode)) {
+        got = pread(fd, buf, n, lseek(fd, 0, SEEK_CUR));
+    } else if (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)) {
+        if ((rc = wait_fd(fd, POLLIN, err)) < 0)
+            return rc;
+        got = S_ISFIFO(st.st_mode) ? peek_pipe(fd, buf, n)
+                                   : recv(fd, buf, n, MSG_PEEK);
+    }
+    return got < 0 ? 0 : got;
 }
 
 int ral_write_all(int fd, const void *buf, size_t n, const char *name,

@@ -23,6 +23,11 @@ int ral_stop_err(struct ral_err *err);
 /* One read: bytes read, 0 at the end, or negative. name is for messages. */
 ptrdiff_t ral_read_some(int fd, void *buf, size_t n, const char *name,
                         struct ral_err *err);
+/**
+ * The first bytes of what fd will give, at most n, which stay to be read: of a
+ * file, a pipe or a socket; else none. Waits for them; as ral_read_some.
+ */
+ptrdiff_t ral_peek(int fd, void *buf, size_t n, struct ral_err *err);
 int ral_write_all(int fd, const void *buf, size_t n, const char *name,
                   struct ral_err *err);
 

@@ -39,29 +39,6 @@ static int answer_token(const struct ral_sample *s, size_t *token,
     return 0;
 }
 
-/* The policy of one response token over the P + t positions before it. */
-static int policy_row(const struct ral_stream_info *info,
-                      const struct ral_group *g, const struct ral_sample *s,
-                      size_t t, struct ral_arena *a, double **out,
-                      struct ral_err *err)
-{
-    const size_t heads = info->n_heads ? info->n_heads : 1, S = g->P + t;
-    const float *v;
-    size_t rows, before;
-
-    if (!s->attn || !info->n_layers)
-        return ral_err_set(err, -RAL_EINVAL, "its attention was not recorded");
-    if (!(*out = RAL_ZNEW(a, double, S)))
-        return ral_err_set(err, -RAL_ENOMEM, "out of memory");
-    ral_attn_count(g->P, s->T, &rows);
-    ral_attn_count(g->P, t, &before);
-    v = s->attn + (info->n_layers - 1) * heads * rows + before; // last layer
-    for (size_t h = 0; h < heads; h++, v += rows)
-        for (size_t i = 0; i < S; i++)
-            (*out)[i] += v[i] / (double)heads;
-    return 0;
-}
-
 /* The picture's cells [gh][gw]: its visual tokens come row by row. */
 static int cells(const struct ral_stream_info *info, const struct ral_group *g,
                  const double *row, struct ral_arena *a,
@@ -185,7 +162,9 @@ static int draw(const struct ral_view_job *job,
     if (t >= s->T)
         return ral_err_set(err, -RAL_EUSAGE, "--token %zu: it has %zu", t,
                            s->T);
-    if ((rc = policy_row(info, g, s, t, a, &row, err)) < 0 ||
+    if (!(row = RAL_NEW(a, double, g->P + t)))
+        return ral_err_set(err, -RAL_ENOMEM, "out of memory");
+    if ((rc = ral_attn_row(info, g->P, s, t, row, err)) < 0 ||
         (rc = cells(info, g, row, a, &panel, &share, err)) < 0 ||
         (rc = boxes(g, a, &panel, err)) < 0 ||
         (rc = load_picture(&g->media_ref[0],

@@ -2,6 +2,7 @@
 #include "job/whole.h"
 
 #include "job/distill.h"
+#include "job/eval.h"
 #include "job/init.h"
 #include "job/reward.h"
 #include "job/rollout.h"
@@ -15,13 +16,14 @@ int ral_recipe_check(const char *path, const struct ral_list *overrides,
     struct ral_reward_job reward = RAL_REWARD_JOB_INIT;
     struct ral_update_job update = RAL_UPDATE_JOB_INIT;
     struct ral_distill_job distill = RAL_DISTILL_JOB_INIT;
+    struct ral_eval_job eval = RAL_EVAL_JOB_INIT;
     const struct ral_setting table[] = {
         RAL_INIT_SETTINGS(&init),
         RAL_ROLLOUT_SETTINGS(&rollout),
         RAL_REWARD_SETTINGS(&reward),
         RAL_UPDATE_SETTINGS(&update),
         RAL_DISTILL_SETTINGS(&distill),
-        RAL_SET_INT("eval.every", NULL, 1, 1 << 30),
+        RAL_EVAL_SETTINGS(&eval),
         RAL_SET_STR("train.output", NULL),
         RAL_SET_INT("train.steps", NULL, 0, 1 << 30),
         RAL_SET_INT("train.seed", NULL, 0, (double)INT64_MAX),

@@ -102,6 +102,24 @@ const struct ral_rule *ral_rules(size_t *n)
     return rules;
 }
 
+const struct ral_rule *ral_rule_find(const char *name)
+{
+    for (size_t i = 0; i < RULES; i++)
+        if (!strcmp(rules[i].name, name))
+            return &rules[i];
+    return NULL;
+}
+
+bool ral_rule_parses(const struct ral_rule *rule, const struct ral_answer *a)
+{
+    const char *got;
+    size_t n;
+
+    if (!ral_answer_extract(a->text, a->len, &got, &n))
+        return false;
+    return rule->fn != choice || named(a, got, n) >= 0;
+}
+
 static int unknown(const char *name, struct ral_err *err)
 {
     const char *names[RULES], *near;
@@ -117,11 +135,8 @@ static int unknown(const char *name, struct ral_err *err)
 int ral_rule_set_add(struct ral_rule_set *w, const char *name, double weight,
                      struct ral_err *err)
 {
-    const struct ral_rule *rule = NULL;
+    const struct ral_rule *rule = ral_rule_find(name);
 
-    for (size_t i = 0; i < RULES && !rule; i++)
-        if (!strcmp(rules[i].name, name))
-            rule = &rules[i];
     if (!rule)
         return unknown(name, err);
     for (size_t i = 0; i < w->n; i++)

@@ -2,6 +2,7 @@
 #ifndef RAL_RULES_H
 #define RAL_RULES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/err.h"
@@ -35,6 +36,13 @@ struct ral_rule {
 };
 
 const struct ral_rule *ral_rules(size_t *n);
+const struct ral_rule *ral_rule_find(const char *name); // or NULL
+
+/**
+ * Whether the response holds an answer at all, right or wrong: text inside
+ * <answer>, and for the rule choice one that names a choice.
+ */
+bool ral_rule_parses(const struct ral_rule *rule, const struct ral_answer *a);
 
 enum { RAL_RULES_MAX = 16 };
 

@@ -19,6 +19,28 @@ int ral_attn_count(size_t P, size_t T, size_t *n)
     return 0;
 }
 
+int ral_attn_row(const struct ral_stream_info *info, size_t P,
+                 const struct ral_sample *s, size_t t, double *p,
+                 struct ral_err *err)
+{
+    const size_t heads = info->n_heads ? info->n_heads : 1;
+    const float *v;
+    size_t rows, before;
+
+    if (!s->attn || !info->n_layers)
+        return ral_err_set(err, -RAL_EINVAL, "its attention was not recorded");
+    if (t >= s->T || ral_attn_count(P, s->T, &rows) < 0 ||
+        ral_attn_count(P, t, &before) < 0)
+        return ral_err_set(err, -RAL_EINVAL, "it has no token %zu", t);
+    v = s->attn + (info->n_layers - 1) * heads * rows + before;
+    for (size_t i = 0; i < P + t; i++)
+        p[i] = 0;
+    for (size_t h = 0; h < heads; h++, v += rows)
+        for (size_t i = 0; i < P + t; i++)
+            p[i] += v[i] / (double)heads;
+    return 0;
+}
+
 size_t ral_sample_token(const struct ral_sample *s, size_t at)
 {
     size_t t = 0;

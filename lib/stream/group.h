@@ -87,6 +87,15 @@ size_t ral_sample_token(const struct ral_sample *s, size_t at);
 /* Values of attn for one layer and head: t = 0 .. T-1 has P + t. */
 int ral_attn_count(size_t P, size_t T, size_t *n);
 
+/**
+ * The recorded policy of response token t in the last of the layers, the mean
+ * over the heads: p[P + t].
+ * @return 0, or -RAL_EINVAL where no attention was recorded
+ */
+int ral_attn_row(const struct ral_stream_info *info, size_t P,
+                 const struct ral_sample *s, size_t t, double *p,
+                 struct ral_err *err);
+
 /* What ral_group_encode writes. */
 struct ral_group_parts {
     const char *id;

@@ -53,6 +53,32 @@ START_TEST(accuracy)
 }
 END_TEST
 
+START_TEST(parsed_or_not)
+{
+    const struct ral_rule *exact = ral_rule_find("accuracy");
+    const struct ral_rule *letter = ral_rule_find("choice");
+    struct ral_answer a = {.choice = colours, .choices = 3};
+    static const struct {
+        const char *text;
+        bool exact, letter;
+    } t[] = {
+        {"<answer>B</answer>", true, true},
+        {"<answer>green</answer>", true, true},
+        {"<answer>maybe green</answer>", true, false},
+        {"green", false, false},
+        {"<answer>B", false, false},
+    };
+
+    ck_assert_ptr_null(ral_rule_find("acuracy"));
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        a.text = t[i].text;
+        a.len = strlen(t[i].text);
+        ck_assert(ral_rule_parses(exact, &a) == t[i].exact);
+        ck_assert(ral_rule_parses(letter, &a) == t[i].letter);
+    }
+}
+END_TEST
+
 START_TEST(choice)
 {
     ck_assert(value("choice", "<answer>B</answer>", "B") == 1);
@@ -167,6 +193,7 @@ int main(void)
     int failed;
 
     tcase_add_test(t, accuracy);
+    tcase_add_test(t, parsed_or_not);
     tcase_add_test(t, choice);
     tcase_add_test(t, format);
     tcase_add_test(t, what_a_row_lacks);

@@ -1,0 +1,44 @@
+/* lib/job/eval.h - answers to rows, or those of a stream, measured. */
+#ifndef RAL_JOB_EVAL_H
+#define RAL_JOB_EVAL_H
+
+#include "job/common.h"
+#include "job/source.h"
+
+struct ral_eval_job {
+    struct ral_data_settings data;
+    const char *cpu;    // getenv("RAL_CPU")
+    const char *model;  // a checkpoint or a run folder; NULL: of a stream
+    const char *metric; // a rule of reward/rules.h
+    const char *out, *rows; // results, NULL: stdout; answers, NULL: none
+    const char *split;      // of the recipe's rows; NULL: test
+    const char *baseline, *baseline_rows; // results and answers before
+    double max_drop; // negative: not asked for
+    int64_t limit, max_tokens;
+    int64_t batch;     // prompts decoded together; 0: by their size
+    double max_failed; // negative: 0.1, and more is the data's fault
+    uint64_t max_record;
+};
+
+#define RAL_EVAL_JOB_INIT                                                      \
+    {                                                                          \
+        .metric = "accuracy", .max_drop = -1, .max_tokens = 256,               \
+        .max_failed = -1                                                       \
+    }
+
+#define RAL_EVAL_SETTINGS(j)                                                   \
+    RAL_MODEL_SETTINGS, RAL_DATA_SETTINGS(&(j)->data),                         \
+        RAL_SET_INT("eval.every", NULL, 1, 1 << 30),                           \
+        RAL_SET_WORD("eval.metric", &(j)->metric, "accuracy|choice"),          \
+        RAL_SET_INT("eval.max_completion_length", &(j)->max_tokens, 1, 1 << 20)
+
+/**
+ * inputs: one file of rows, or streams; none or "-" is stdin. What they are is
+ * told by their first bytes. Results are one JSON object (man/ral-eval.1).
+ */
+int ral_eval_run(const struct ral_eval_job *job,
+                 const struct ral_common *common, char *const *inputs,
+                 size_t ninputs, const struct ral_log *log,
+                 struct ral_err *err);
+
+#endif
