@@ -38,6 +38,7 @@ int main(int argc, char **argv)
                            "own rollouts: token KL and attention divergence.",
                            &err);
 
+    job.cpu = getenv("RAL_CPU");
     if (rc == 0)
         rc = ral_common_start(&common, "ral-distill", &log, &err);
     if (rc == 0)

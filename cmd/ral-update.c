@@ -43,6 +43,7 @@ int main(int argc, char **argv)
                            "to its end first, and writes a checkpoint.",
                            &err);
 
+    job.cpu = getenv("RAL_CPU");
     if (rc == 0)
         rc = ral_common_start(&common, "ral-update", &log, &err);
     if (rc == 0)

@@ -75,6 +75,8 @@ expect 0 'a pipe' sh -c 'cat s.ral | ral-eval -q -'
 jq "$timeless | .model = 0 | .data = 0" out >got
 same 'the same from a pipe' want got
 expect 0 'of a file' ral-eval -q s.ral
+expect 0 'a part of it' ral-eval -q --limit 3 s.ral
+is 'three records' out '.n == 3'
 ral-rollout -q -m red -n 3 --max-tokens 8 --limit 4 d/train.jsonl >s3.ral
 expect 0 'three answers to a row' ral-eval -q --rows r s3.ral
 is 'each counts' out '.n == 12 and .clusters == 2'
@@ -148,7 +150,7 @@ is 'results all the same' worse.json \
 expect 0 'no drop' ral-eval -q -m red d/train.jsonl --max-tokens 8 \
     --baseline all.json --baseline-rows b.jsonl -o better.json
 is 'a paired gain, in points' better.json --argjson r "$right" '.gain |
-    .n == 16 and .unpaired == 0 and (.points - $r * 6.25) * 1e6 < 1 and
+    .n == 16 and .unpaired == 0 and (.points - $r * 6.25 | . * . < 1e-9) and
     .ci95[0] < .points and .points < .ci95[1]'
 expect 0 'a drop that is allowed' ral-eval -q letters.ral -o x.json \
     --baseline all.json --max-drop 1
