@@ -34,19 +34,40 @@ void ral_linear_backward(const struct ral_model *m, struct ral_linear l,
         ral_matmul_dx(m->nn, w, N, dy, lddy, add, dx, lddx);
 }
 
+static void norm_row(const struct ral_model *m, int norm, float eps, size_t i,
+                     const float *x, float *y, float *r)
+{
+    const size_t C = m->table.tensor[norm].K;
+    const float root =
+        m->nn->k.rms_norm(C, x + i * C, m->vec[norm], eps, y + i * C);
+
+    if (r)
+        r[i] = root;
+}
+
 void ral_norm_forward(const struct ral_model *m, int norm, float eps, size_t N,
                       const float *x, float *y, float *r)
 {
-    const size_t C = m->table.tensor[norm].K;
-    const float *w = m->vec[norm];
-
-#pragma omp parallel for num_threads(m->nn->threads) if (N * C > SERIAL)
-    for (size_t i = 0; i < N; i++) {
-        const float root = m->nn->k.rms_norm(C, x + i * C, w, eps, y + i * C);
-
-        if (r)
-            r[i] = root;
+    if (ral_nn_serial(m->nn, N * m->table.tensor[norm].K, SERIAL)) {
+        for (size_t i = 0; i < N; i++)
+            norm_row(m, norm, eps, i, x, y, r);
+        return;
     }
+#pragma omp parallel for num_threads(m->nn->threads)
+    for (size_t i = 0; i < N; i++)
+        norm_row(m, norm, eps, i, x, y, r);
+}
+
+/* Rows k NORM_ROWS .. of the backward; the weight's share into part[C]. */
+static void norm_chunk(const struct ral_model *m, int norm, size_t N, size_t k,
+                       const float *x, const float *r, const float *dy,
+                       float *dx, float *part)
+{
+    const size_t C = m->table.tensor[norm].K;
+
+    for (size_t i = k * NORM_ROWS; i < N && i < (k + 1) * NORM_ROWS; i++)
+        m->nn->k.rms_norm_backward(C, x + i * C, m->vec[norm], r[i],
+                                   dy + i * C, dx + i * C, part);
 }
 
 int ral_norm_backward(const struct ral_model *m, int norm, size_t N,
@@ -55,17 +76,19 @@ int ral_norm_backward(const struct ral_model *m, int norm, size_t N,
 {
     const size_t C = m->table.tensor[norm].K;
     const size_t chunks = (N + NORM_ROWS - 1) / NORM_ROWS;
-    const float *w = m->vec[norm];
     const struct ral_mark mark = ral_arena_mark(a);
     float *part = RAL_ZNEW(a, float, chunks * C);
 
     if (!part)
         return -RAL_ENOMEM;
-#pragma omp parallel for num_threads(m->nn->threads) if (N * C > SERIAL)
-    for (size_t k = 0; k < chunks; k++)
-        for (size_t i = k * NORM_ROWS; i < N && i < (k + 1) * NORM_ROWS; i++)
-            m->nn->k.rms_norm_backward(C, x + i * C, w, r[i], dy + i * C,
-                                       dx + i * C, part + k * C);
+    if (ral_nn_serial(m->nn, N * C, SERIAL)) {
+        for (size_t k = 0; k < chunks; k++)
+            norm_chunk(m, norm, N, k, x, r, dy, dx, part + k * C);
+    } else {
+#pragma omp parallel for num_threads(m->nn->threads)
+        for (size_t k = 0; k < chunks; k++)
+            norm_chunk(m, norm, N, k, x, r, dy, dx, part + k * C);
+    }
     for (size_t k = 0; k < chunks; k++)
         m->nn->k.add(C, part + k * C, grad + m->table.tensor[norm].offset);
     ral_arena_rewind(a, mark);
@@ -109,21 +132,28 @@ static int reserve(const struct ral_stack *s, const struct ral_layout *l)
 }
 
 /* Queries and keys turn, values do not. */
-static void rotary(const struct ral_stack *s, float *qkv, bool back)
+static void rotary_row(const struct ral_stack *s, float *qkv, bool back,
+                       size_t i)
 {
     const size_t D = s->shape.D, heads = s->shape.H + s->shape.KV;
-    const size_t ld = qkv_width(s);
+    const float *c = s->cos + i * (D / 2), *n = s->sin + i * (D / 2);
     const struct ral_kernels *k = &s->m->nn->k;
 
-#pragma omp parallel for num_threads(s->m->nn->threads)                        \
-    if (s->N * heads * D > SERIAL)
-    for (size_t i = 0; i < s->N; i++) {
-        const float *c = s->cos + i * (D / 2), *n = s->sin + i * (D / 2);
+    qkv += i * qkv_width(s);
+    for (size_t h = 0; h < heads; h++)
+        (back ? k->rotate_back : k->rotate)(D / 2, c, n, qkv + h * D);
+}
 
-        for (size_t h = 0; h < heads; h++)
-            (back ? k->rotate_back : k->rotate)(D / 2, c, n,
-                                                qkv + i * ld + h * D);
+static void rotary(const struct ral_stack *s, float *qkv, bool back)
+{
+    if (ral_nn_serial(s->m->nn, s->N * qkv_width(s), SERIAL)) {
+        for (size_t i = 0; i < s->N; i++)
+            rotary_row(s, qkv, back, i);
+        return;
     }
+#pragma omp parallel for num_threads(s->m->nn->threads)
+    for (size_t i = 0; i < s->N; i++)
+        rotary_row(s, qkv, back, i);
 }
 
 static void put_keys(const struct ral_stack *s, const struct ral_layout *l,
@@ -159,7 +189,11 @@ static void rows(const struct ral_nn *nn, size_t n,
 {
     const size_t step = SERIAL / 4;
 
-#pragma omp parallel for num_threads(nn->threads) if (n > SERIAL)
+    if (ral_nn_serial(nn, n, SERIAL)) {
+        fn(n, x, y, z);
+        return;
+    }
+#pragma omp parallel for num_threads(nn->threads)
     for (size_t i = 0; i < n; i += step)
         fn(n - i < step ? n - i : step, x + i, y + i, z + i);
 }
@@ -209,10 +243,14 @@ static int mlp_backward(const struct ral_stack *s, const struct ral_block *b,
     if (!da || !dg || !du || !dh)
         return -RAL_ENOMEM;
     ral_linear_backward(m, b->down, N, v->a, I, dx, C, false, da, I, grad);
-#pragma omp parallel for num_threads(m->nn->threads) if (N * I > SERIAL)
-    for (size_t i = 0; i < N; i++)
-        m->nn->k.silu_mul_backward(I, v->g + i * I, v->u + i * I, da + i * I,
-                                   dg + i * I, du + i * I);
+    if (ral_nn_serial(m->nn, N * I, SERIAL)) {
+        m->nn->k.silu_mul_backward(N * I, v->g, v->u, da, dg, du);
+    } else {
+#pragma omp parallel for num_threads(m->nn->threads)
+        for (size_t i = 0; i < N; i++)
+            m->nn->k.silu_mul_backward(I, v->g + i * I, v->u + i * I,
+                                       da + i * I, dg + i * I, du + i * I);
+    }
     ral_linear_backward(m, b->gate, N, v->h2, C, dg, I, false, dh, C, grad);
     ral_linear_backward(m, b->up, N, v->h2, C, du, I, true, dh, C, grad);
     return ral_norm_backward(m, b->norm2, N, v->x2, v->r2, dh, dx, grad, a);

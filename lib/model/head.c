@@ -7,6 +7,7 @@
 enum {
     COLUMNS = 4096,      // of one (max, sum) pair: EXACT.md rule 6
     LOGITS = 4 << 20,    // numbers of a chunk of rows, 16 MB
+    SERIAL = 1 << 15,    // of so few one thread makes short work
 };
 
 /* (max, sum of exp) per chunk of columns, joined in double, ascending. */
@@ -35,23 +36,33 @@ static double row_lse(const struct ral_nn *nn, const float *x, size_t V,
     return M + ral_log_d(S);
 }
 
+/* A row divided by the temperature, and its log-sum-exp. */
+static void logits_row(const struct ral_nn *nn, size_t V, float temperature,
+                       float *x, double *lse)
+{
+    float scratch[COLUMNS];
+
+    if (temperature != 1.0f)
+        nn->k.scale(V, x, 1.0f / temperature, x);
+    *lse = row_lse(nn, x, V, scratch);
+}
+
 void ral_head_logits(const struct ral_model *m, size_t n, const float *hidden,
                      float temperature, float *logits, double *lse)
 {
     const struct ral_weight *w = &m->w[m->table.head];
     const struct ral_nn *nn = m->nn;
     const size_t V = w->N;
-    const float inverse = 1.0f / temperature;
 
     ral_matmul(nn, w, n, hidden, w->K, NULL, false, logits, V);
-#pragma omp parallel for num_threads(nn->threads) if (n * V > 1 << 15)
-    for (size_t i = 0; i < n; i++) {
-        float scratch[COLUMNS];
-
-        if (temperature != 1.0f)
-            nn->k.scale(V, logits + i * V, inverse, logits + i * V);
-        lse[i] = row_lse(nn, logits + i * V, V, scratch);
+    if (ral_nn_serial(nn, n * V, SERIAL)) {
+        for (size_t i = 0; i < n; i++)
+            logits_row(nn, V, temperature, logits + i * V, lse + i);
+        return;
     }
+#pragma omp parallel for num_threads(nn->threads)
+    for (size_t i = 0; i < n; i++)
+        logits_row(nn, V, temperature, logits + i * V, lse + i);
 }
 
 static size_t chunk_rows(size_t V, size_t U)
@@ -71,6 +82,22 @@ static float row_entropy(const float *x, size_t V, double lse)
     return (float)(lse - sum);
 }
 
+/* The targets of hidden row u, from its logits; false when not finite. */
+static bool logp_row(const struct ral_pack *p, size_t u, size_t V,
+                     const float *x, double lse, float *logp, float *entropy)
+{
+    const size_t *it = p->item + p->first[u];
+    const size_t k = p->first[u + 1] - p->first[u];
+    const float h = entropy && k ? row_entropy(x, V, lse) : 0;
+
+    for (size_t j = 0; j < k; j++) {
+        logp[it[j]] = (float)((double)x[p->target[it[j]]] - lse);
+        if (entropy)
+            entropy[it[j]] = h;
+    }
+    return isfinite(lse);
+}
+
 int ral_head_logp(const struct ral_model *m, const struct ral_pack *p,
                   const float *hidden, float temperature, float *logp,
                   float *entropy, struct ral_arena *a, struct ral_err *err)
@@ -88,21 +115,16 @@ int ral_head_logp(const struct ral_model *m, const struct ral_pack *p,
         const size_t n = p->U - u0 < step ? p->U - u0 : step;
 
         ral_head_logits(m, n, hidden + u0 * D, temperature, logits, lse);
-#pragma omp parallel for num_threads(m->nn->threads) reduction(&& : finite)
-        for (size_t i = 0; i < n; i++) {
-            const float *x = logits + i * V;
-            const size_t *it = p->item + p->first[u0 + i];
-            const size_t k = p->first[u0 + i + 1] - p->first[u0 + i];
-            const float h =
-                entropy && k ? row_entropy(x, V, lse[i]) : 0;
-
-            finite = finite && isfinite(lse[i]);
-            for (size_t j = 0; j < k; j++) {
-                logp[it[j]] = (float)((double)x[p->target[it[j]]] - lse[i]);
-                if (entropy)
-                    entropy[it[j]] = h;
-            }
+        if (ral_nn_serial(m->nn, n * V, SERIAL)) {
+            for (size_t i = 0; i < n; i++)
+                finite &= logp_row(p, u0 + i, V, logits + i * V, lse[i], logp,
+                                   entropy);
+            continue;
         }
+#pragma omp parallel for num_threads(m->nn->threads) reduction(& : finite)
+        for (size_t i = 0; i < n; i++)
+            finite &= logp_row(p, u0 + i, V, logits + i * V, lse[i], logp,
+                               entropy);
     }
     ral_arena_rewind(a, mark);
     return finite ? 0
@@ -146,6 +168,45 @@ static void row_teacher(const struct ral_head_teacher *t,
         t->nats[p->item[i]] = (float)nats;
 }
 
+/* A chunk of rows: logits and log-sum-exps, ours and the teacher's. */
+struct chunk {
+    const struct ral_nn *nn;
+    const struct ral_pack *p;
+    const struct ral_head_teacher *teacher; // or NULL
+    const float *dlogp;
+    size_t u0, V;
+    float inverse, *logits, *ours, *theirs;
+    double *lse, *their_lse;
+};
+
+static void chunk_row(const struct chunk *c, size_t i)
+{
+    const size_t V = c->V;
+    float *x = c->logits + i * V;
+
+    row_backward(c->nn, V, x, c->lse[i], c->p, c->u0 + i, c->dlogp,
+                 c->inverse);
+    if (!c->teacher)
+        return;
+    log_softmax(V, c->lse[i], c->ours + i * V);
+    log_softmax(V, c->their_lse[i], c->theirs + i * V);
+    row_teacher(c->teacher, c->p, c->u0 + i, V, c->ours + i * V,
+                c->theirs + i * V, c->inverse, x);
+}
+
+/* From logits to their gradients, in place. */
+static void chunk_backward(const struct chunk *c, size_t n)
+{
+    if (ral_nn_serial(c->nn, n * c->V, SERIAL)) {
+        for (size_t i = 0; i < n; i++)
+            chunk_row(c, i);
+        return;
+    }
+#pragma omp parallel for num_threads(c->nn->threads)
+    for (size_t i = 0; i < n; i++)
+        chunk_row(c, i);
+}
+
 int ral_head_backward(const struct ral_model *m, const struct ral_pack *p,
                       const float *hidden, float temperature,
                       const float *dlogp,
@@ -156,7 +217,6 @@ int ral_head_backward(const struct ral_model *m, const struct ral_pack *p,
     const size_t V = w->N, D = m->config.width;
     const size_t step = chunk_rows(V, p->U), copies = teacher ? 3 : 1;
     const struct ral_mark mark = ral_arena_mark(a);
-    const float inverse = 1.0f / temperature;
     float *logits = RAL_NEW(a, float, copies * step * V);
     double *lse = RAL_NEW(a, double, 2 * step);
 
@@ -173,18 +233,10 @@ int ral_head_backward(const struct ral_model *m, const struct ral_pack *p,
                             teacher->hidden + u0 * teacher->m->config.width,
                             temperature, theirs, lse + step);
         }
-#pragma omp parallel for num_threads(m->nn->threads)
-        for (size_t i = 0; i < n; i++) {
-            float *x = logits + i * V;
-
-            row_backward(m->nn, V, x, lse[i], p, u0 + i, dlogp, inverse);
-            if (!teacher)
-                continue;
-            log_softmax(V, lse[i], ours + i * V);
-            log_softmax(V, lse[step + i], theirs + i * V);
-            row_teacher(teacher, p, u0 + i, V, ours + i * V, theirs + i * V,
-                        inverse, x);
-        }
+        chunk_backward(&(struct chunk){m->nn, p, teacher, dlogp, u0, V,
+                                       1.0f / temperature, logits, ours,
+                                       theirs, lse, lse + step},
+                       n);
         ral_matmul_dx(m->nn, w, n, logits, V, false, dhidden + u0 * D, D);
         ral_matmul_dw(m->nn, n, V, D, logits, V, hidden + u0 * D, D,
                       grad + m->table.tensor[m->table.head].offset, NULL);

@@ -1,7 +1,7 @@
 /* lib/model/sample.c - one token from a row of logits. */
 #include "model/sample.h"
 
-#include <stdlib.h>
+#include <stdbool.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -40,40 +40,74 @@ static int32_t argmax(size_t V, const float *x)
     return (int32_t)best;
 }
 
-static int by_logit(const void *a, const void *b, void *x)
+/* Larger logits first, of equal ones the lower id; without logits larger ids
+ * first. */
+static bool before(const float *x, int32_t i, int32_t j)
 {
-    const int32_t i = *(const int32_t *)a, j = *(const int32_t *)b;
-    const float *logit = x;
-
-    if (logit[i] != logit[j])
-        return logit[i] > logit[j] ? -1 : 1;
-    return i < j ? -1 : i > j;
+    if (!x)
+        return i > j;
+    return x[i] != x[j] ? x[i] > x[j] : i < j;
 }
 
-static int by_id(const void *a, const void *b)
+/* A heap whose root comes before all others. (qsort would allocate.) */
+static void sift(const float *x, int32_t *heap, size_t n, size_t i)
 {
-    const int32_t i = *(const int32_t *)a, j = *(const int32_t *)b;
+    const int32_t id = heap[i];
 
-    return i < j ? -1 : i > j;
+    for (size_t child; (child = 2 * i + 1) < n; i = child) {
+        if (child + 1 < n && before(x, heap[child + 1], heap[child]))
+            child++;
+        if (!before(x, heap[child], id))
+            break;
+        heap[i] = heap[child];
+    }
+    heap[i] = id;
 }
 
-/* Tokens kept by top-k, then top-p, ascending; returns how many. */
+static void make_heap(const float *x, int32_t *heap, size_t n)
+{
+    for (size_t i = n / 2; i-- > 0;)
+        sift(x, heap, n, i);
+}
+
+/* Takes the root of n out; it lands behind the heap, which has n - 1 left. */
+static int32_t take(const float *x, int32_t *heap, size_t n)
+{
+    const int32_t id = heap[0];
+
+    heap[0] = heap[n - 1];
+    heap[n - 1] = id;
+    sift(x, heap, n - 1, 0);
+    return id;
+}
+
+/* Tokens kept by top-k, then top-p: the last of order[V], ascending; returns
+ * how many. */
 static size_t keep(const struct ral_sampling *s, size_t V, const float *p,
                    const float *x, int32_t *order)
 {
-    size_t n = V, k = 0;
+    const size_t most = s->top_k > 0 && (uint64_t)s->top_k < V
+                            ? (size_t)s->top_k
+                            : V;
+    size_t taken = 0, k = 0;
     double sum = 0, all = 0;
 
     for (size_t v = 0; v < V; v++)
         order[v] = (int32_t)v;
-    qsort_r(order, V, sizeof *order, by_logit, (void *)(uintptr_t)x);
-    if (s->top_k > 0 && (size_t)s->top_k < n)
-        n = (size_t)s->top_k;
-    for (size_t i = 0; i < n; i++)
-        all += (double)p[order[i]];
-    while (k < n && (k == 0 || sum < s->top_p * all))
-        sum += (double)p[order[k++]];
-    qsort(order, k, sizeof *order, by_id);
+    make_heap(x, order, V);
+    for (; most < V && taken < most; taken++)
+        all += (double)p[take(x, order, V - taken)];
+    for (size_t v = 0; most == V && v < V; v++)
+        all += (double)p[v];
+    for (; k < most && (k == 0 || sum < s->top_p * all); k++) {
+        if (k == taken)
+            take(x, order, V - taken++);
+        sum += (double)p[order[V - 1 - k]];
+    }
+    order += V - k;
+    make_heap(NULL, order, k);
+    for (size_t n = k; n > 1; n--)
+        take(NULL, order, n);
     return k;
 }
 
@@ -88,8 +122,10 @@ int32_t ral_sample(const struct ral_sampling *s, const struct ral_kernels *k,
     if (s->temperature <= 0)
         return argmax(V, x);
     k->exp_shift(V, x, (float)lse, p);
-    if (!all)
+    if (!all) {
         n = keep(s, V, p, x, order);
+        order += V - n;
+    }
     for (size_t i = 0; i < n; i++)
         total += (double)p[all ? i : (size_t)order[i]];
     for (size_t i = 0; i < n && sum <= uniform * total; i++) {

@@ -428,9 +428,8 @@ static size_t tile_count(const struct forward *f)
 
 static int threads_for(const struct ral_nn *nn, size_t tasks, size_t work)
 {
-    if (nn->threads < 2 || tasks < 2 || work < SERIAL_MADDS)
-        return 1;
-    return tasks < (size_t)nn->threads ? (int)tasks : nn->threads;
+    return tasks < 2 || ral_nn_serial(nn, work, SERIAL_MADDS) ? 1
+                                                              : nn->threads;
 }
 
 void ral_attention(const struct ral_nn *nn, const struct ral_attn_shape *s,

@@ -82,15 +82,26 @@ static void make_panel(const struct ral_kernels *kernels,
                    data + (n * w->K + k) * ral_dtype_size(w->dtype), w->K, out);
 }
 
+static void pack_panel(const struct ral_nn *nn, const struct ral_weight *w,
+                       size_t p)
+{
+    make_panel(&nn->k, w, p * RAL_PANEL, 0, w->K,
+               w->panels + p * RAL_PANEL * w->K);
+}
+
 void ral_weight_pack(const struct ral_nn *nn, struct ral_weight *w)
 {
     const size_t panels = panels_of(w->N);
     const int threads = threads_for(nn, w->N * w->K);
 
+    if (threads == 1) {
+        for (size_t p = 0; p < panels; p++)
+            pack_panel(nn, w, p);
+        return;
+    }
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (size_t p = 0; p < panels; p++)
-        make_panel(&nn->k, w, p * RAL_PANEL, 0, w->K,
-                   w->panels + p * RAL_PANEL * w->K);
+        pack_panel(nn, w, p);
 }
 
 /* c[M][N] (+)= x[M][K] times columns n .. n+N-1, k .. k+K-1. */
@@ -202,40 +213,108 @@ void ral_matmul_part(const struct ral_nn *nn, const struct ral_weight *w,
 }
 
 /* Tiles of the backward products: fixed, so threads cannot change bits. */
-enum { TM = 128, TN = 256, CHUNK = 512 };
+enum { TM = 128, TN = 256, CHUNK = 512, COLS = 64 };
 _Static_assert(TM *TN <= RAL_NN_SCRATCH, "scratch");
+
+/* One backward product: dx[M][K] = dy[M][N] W, or dW[N][K] = dy^T x. */
+struct back {
+    size_t M, N, K;
+    const float *dy, *in; // in: W or x
+    size_t lddy, ldin;
+    bool add;
+    float *out;
+    size_t ldout;
+};
+
+static size_t tiles_of(size_t n, size_t of)
+{
+    return (n + of - 1) / of;
+}
+
+static void dx_tile(const struct back *b, size_t t)
+{
+    const size_t across = tiles_of(b->K, TN);
+    const size_t m = t / across * TM, k = t % across * TN;
+
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans,
+                (int)min(b->M - m, TM), (int)min(b->K - k, TN), (int)b->N, 1,
+                b->dy + m * b->lddy, (int)b->lddy, b->in + k, (int)b->ldin,
+                b->add, b->out + m * b->ldout + k, (int)b->ldout);
+}
 
 void ral_matmul_dx(const struct ral_nn *nn, const struct ral_weight *w,
                    size_t M, const float *dy, size_t lddy, bool add, float *dx,
                    size_t lddx)
 {
-    const float *W = w->data;
-    const size_t across = (w->K + TN - 1) / TN;
-    const size_t tiles = (M + TM - 1) / TM * across;
+    const struct back b = {M,    w->N, w->K, dy, w->data,
+                           lddy, w->K, add,  dx, lddx};
+    const size_t tiles = tiles_of(M, TM) * tiles_of(w->K, TN);
     const int threads = threads_for(nn, M * w->N * w->K);
 
     assert(w->dtype == RAL_F32);
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (size_t t = 0; t < tiles; t++) {
-        const size_t m = t / across * TM, k = t % across * TN;
-
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans,
-                    (int)min(M - m, TM), (int)min(w->K - k, TN), (int)w->N, 1,
-                    dy + m * lddy, (int)lddy, W + k, (int)w->K, add,
-                    dx + m * lddx + k, (int)lddx);
+    if (threads == 1) {
+        for (size_t t = 0; t < tiles; t++)
+            dx_tile(&b, t);
+        return;
     }
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (size_t t = 0; t < tiles; t++)
+        dx_tile(&b, t);
 }
 
-/* Every thread adds all rows of its own columns, ascending. */
-static void bias_grad(const struct ral_nn *nn, size_t M, size_t N,
-                      const float *dy, size_t lddy, float *db, int threads)
+/* All rows of some columns, ascending. */
+static void bias_columns(const struct ral_nn *nn, const struct back *b,
+                         size_t n, float *db)
 {
-    enum { COLS = 64 };
+    for (size_t m = 0; m < b->M; m++)
+        nn->k.add(min(b->N - n, COLS), b->dy + m * b->lddy + n, db + n);
+}
 
+static void bias_grad(const struct ral_nn *nn, const struct back *b, float *db,
+                      int threads)
+{
+    if (threads == 1) {
+        for (size_t n = 0; n < b->N; n += COLS)
+            bias_columns(nn, b, n, db);
+        return;
+    }
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (size_t n = 0; n < N; n += COLS)
-        for (size_t m = 0; m < M; m++)
-            nn->k.add(min(N - n, COLS), dy + m * lddy + n, db + n);
+    for (size_t n = 0; n < b->N; n += COLS)
+        bias_columns(nn, b, n, db);
+}
+
+/* Where task t of dW works: a chunk of rows, for one tile of the result. */
+struct place {
+    size_t m, n, k, rows, cols;
+};
+
+static struct place dw_place(const struct back *b, size_t t)
+{
+    const size_t chunks = tiles_of(b->M, CHUNK), across = tiles_of(b->K, TN);
+    const size_t tile = t / chunks;
+    const size_t n = tile / across * TM, k = tile % across * TN;
+
+    return (struct place){t % chunks * CHUNK, n, k, min(b->N - n, TM),
+                          min(b->K - k, TN)};
+}
+
+static void dw_product(const struct back *b, size_t t, float *c)
+{
+    const struct place p = dw_place(b, t);
+
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)p.rows,
+                (int)p.cols, (int)min(b->M - p.m, CHUNK), 1,
+                b->dy + p.m * b->lddy + p.n, (int)b->lddy,
+                b->in + p.m * b->ldin + p.k, (int)b->ldin, 0, c, (int)p.cols);
+}
+
+static void dw_add(const struct ral_nn *nn, const struct back *b, size_t t,
+                   const float *c)
+{
+    const struct place p = dw_place(b, t);
+
+    for (size_t i = 0; i < p.rows; i++)
+        nn->k.add(p.cols, c + i * p.cols, b->out + (p.n + i) * b->ldout + p.k);
 }
 
 /* A chunk's sum of one tile starts from zero in scratch; the sums enter dW in
@@ -245,25 +324,28 @@ void ral_matmul_dw(const struct ral_nn *nn, size_t M, size_t N, size_t K,
                    const float *dy, size_t lddy, const float *x, size_t ldx,
                    float *dW, float *db)
 {
-    const size_t chunks = (M + CHUNK - 1) / CHUNK;
-    const size_t across = (K + TN - 1) / TN, down = (N + TM - 1) / TM;
+    const struct back b = {M, N, K, dy, x, lddy, ldx, true, dW, K};
+    const size_t tasks = tiles_of(M, CHUNK) * tiles_of(K, TN) *
+                         tiles_of(N, TM);
     const int threads = threads_for(nn, M * N * K);
-    float *own = scratch(nn); // in a caller's parallel region
 
     if (db)
-        bias_grad(nn, M, N, dy, lddy, db, threads);
-#pragma omp parallel for ordered schedule(static, 1) num_threads(threads)
-    for (size_t t = 0; t < down * across * chunks; t++) {
-        const size_t m = t % chunks * CHUNK, tile = t / chunks;
-        const size_t n = tile / across * TM, k = tile % across * TN;
-        const size_t rows = min(N - n, TM), cols = min(K - k, TN);
-        float *c = threads > 1 ? scratch(nn) : own;
+        bias_grad(nn, &b, db, threads);
+    if (threads == 1) { // perhaps in a caller's parallel region
+        float *c = scratch(nn);
 
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)rows,
-                    (int)cols, (int)min(M - m, CHUNK), 1, dy + m * lddy + n,
-                    (int)lddy, x + m * ldx + k, (int)ldx, 0, c, (int)cols);
+        for (size_t t = 0; t < tasks; t++) {
+            dw_product(&b, t, c);
+            dw_add(nn, &b, t, c);
+        }
+        return;
+    }
+#pragma omp parallel for ordered schedule(static, 1) num_threads(threads)
+    for (size_t t = 0; t < tasks; t++) {
+        float *c = scratch(nn);
+
+        dw_product(&b, t, c);
 #pragma omp ordered
-        for (size_t i = 0; i < rows; i++)
-            nn->k.add(cols, c + i * cols, dW + (n + i) * K + k);
+        dw_add(nn, &b, t, c);
     }
 }

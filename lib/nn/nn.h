@@ -2,6 +2,9 @@
 #ifndef RAL_NN_H
 #define RAL_NN_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "base/err.h"
 #include "nn/kernels.h"
 
@@ -31,6 +34,18 @@ void ral_nn_release(struct ral_nn *nn);
 int ral_nn_reserve(struct ral_nn *nn, size_t floats, struct ral_err *err);
 
 enum { RAL_NN_SCRATCH = 1 << 17 };
+
+/**
+ * One thread stays out of libgomp, which allocates a team even for it: loops
+ * that may be small stand in a function of a range and are called twice over,
+ * whole or in pieces. Teams are always of nn->threads: libgomp ends the
+ * threads that a smaller team leaves over.
+ */
+static inline bool ral_nn_serial(const struct ral_nn *nn, size_t work,
+                                 size_t most)
+{
+    return nn->threads == 1 || work <= most;
+}
 
 /* The BLAS library's core and build, for --version: a constant text. */
 const char *ral_nn_blas(void);

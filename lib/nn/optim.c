@@ -5,6 +5,16 @@
 
 enum { CHUNK = 1 << 14, GROUP = 1024 };
 
+static double chunk_sumsq(size_t n, const float *g, size_t lo)
+{
+    const size_t hi = n - lo < CHUNK ? n : lo + CHUNK;
+    double sum = 0;
+
+    for (size_t i = lo; i < hi; i++)
+        sum += (double)g[i] * (double)g[i];
+    return sum;
+}
+
 double ral_grad_norm(const struct ral_nn *nn, size_t n, const float *g)
 {
     double sum = 0, part[GROUP];
@@ -15,19 +25,37 @@ double ral_grad_norm(const struct ral_nn *nn, size_t n, const float *g)
                              ? (left + CHUNK - 1) / CHUNK
                              : GROUP;
 
-#pragma omp parallel for num_threads(nn->threads) if (k > 1)
-        for (size_t c = 0; c < k; c++) {
-            const size_t lo = base + c * CHUNK;
-            const size_t hi = n - lo < CHUNK ? n : lo + CHUNK;
-
-            part[c] = 0;
-            for (size_t i = lo; i < hi; i++)
-                part[c] += (double)g[i] * (double)g[i];
+        if (ral_nn_serial(nn, k, 1)) {
+            for (size_t c = 0; c < k; c++)
+                sum += chunk_sumsq(n, g, base + c * CHUNK);
+            continue;
         }
+#pragma omp parallel for num_threads(nn->threads)
+        for (size_t c = 0; c < k; c++)
+            part[c] = chunk_sumsq(n, g, base + c * CHUNK);
         for (size_t c = 0; c < k; c++)
             sum += part[c];
     }
     return sqrt(sum);
+}
+
+/* An update's constants, as the elements use them. */
+struct rates {
+    float b1, b2, a1, a2, step, root, eps, decay, scale;
+};
+
+static void update(const struct rates *r, size_t n, const float *grad,
+                   float *m, float *v, float *w)
+{
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        const float g = grad[i] * r->scale;
+
+        m[i] = r->b1 * m[i] + r->a1 * g;
+        v[i] = r->b2 * v[i] + r->a2 * g * g;
+        w[i] = r->decay * w[i] -
+               r->step * m[i] / (sqrtf(v[i]) * r->root + r->eps);
+    }
 }
 
 void ral_adamw_update(const struct ral_nn *nn, const struct ral_adamw *o,
@@ -36,18 +64,24 @@ void ral_adamw_update(const struct ral_nn *nn, const struct ral_adamw *o,
 {
     const double c1 = 1 - pow(o->beta1, (double)t);
     const double c2 = 1 - pow(o->beta2, (double)t);
-    const float b1 = (float)o->beta1, b2 = (float)o->beta2;
-    const float a1 = (float)(1 - o->beta1), a2 = (float)(1 - o->beta2);
-    const float step = (float)(o->lr / c1), root = (float)(1 / sqrt(c2));
-    const float eps = (float)o->eps;
-    const float decay = (float)(1 - o->lr * o->weight_decay);
+    const struct rates r = {
+        .b1 = (float)o->beta1,
+        .b2 = (float)o->beta2,
+        .a1 = (float)(1 - o->beta1),
+        .a2 = (float)(1 - o->beta2),
+        .step = (float)(o->lr / c1),
+        .root = (float)(1 / sqrt(c2)),
+        .eps = (float)o->eps,
+        .decay = (float)(1 - o->lr * o->weight_decay),
+        .scale = scale,
+    };
 
-#pragma omp parallel for simd num_threads(nn->threads) if (parallel : n > CHUNK)
-    for (size_t i = 0; i < n; i++) {
-        const float g = grad[i] * scale;
-
-        m[i] = b1 * m[i] + a1 * g;
-        v[i] = b2 * v[i] + a2 * g * g;
-        w[i] = decay * w[i] - step * m[i] / (sqrtf(v[i]) * root + eps);
+    if (ral_nn_serial(nn, n, CHUNK)) {
+        update(&r, n, grad, m, v, w);
+        return;
     }
+#pragma omp parallel for num_threads(nn->threads)
+    for (size_t i = 0; i < n; i += CHUNK)
+        update(&r, n - i < CHUNK ? n - i : CHUNK, grad + i, m + i, v + i,
+               w + i);
 }
