@@ -17,19 +17,6 @@
 #define AGREE 5e-4
 #define TOLERANCE 1e-3
 
-static const struct tiny_sizes untied = {
-    .vocab = 320, .width = 32, .inner = 40, .layers = 2, .heads = 4,
-    .kv_heads = 2, .mrope = {1, 1, 2}, .tied = false,
-    .vision_width = 24, .vision_inner = 28, .vision_heads = 2, .depth = 2};
-static const struct tiny_sizes tied = {
-    .vocab = 320, .width = 36, .inner = 24, .layers = 2, .heads = 3,
-    .kv_heads = 1, .mrope = {2, 2, 2}, .tied = true,
-    .vision_width = 16, .vision_inner = 20, .vision_heads = 2, .depth = 2};
-static const struct tiny_sizes large = {
-    .vocab = 320, .width = 40, .inner = 64, .layers = 3, .heads = 5,
-    .kv_heads = 5, .mrope = {2, 1, 1}, .tied = true,
-    .vision_width = 32, .vision_inner = 24, .vision_heads = 4, .depth = 1};
-
 struct bench {
     struct ral_nn nn;
     struct ral_state s;
@@ -215,7 +202,7 @@ START_TEST(reinforced_attention_loss)
     struct ral_step_stats st;
     struct bench t;
 
-    open_rl(&t, _i ? &tied : &untied);
+    open_rl(&t, _i ? &tiny_tied : &tiny_untied);
     t.o.attn_reduce = _i ? RAL_REDUCE_SEQUENCE : RAL_REDUCE_TOKEN;
     st = gradient(&t);
     ck_assert(st.pg.clipped > 1 && st.pg.clipped < (double)st.pg.tokens / 2);
@@ -230,7 +217,7 @@ START_TEST(supervised_loss)
 {
     struct bench t;
 
-    open_model(&t, &tied);
+    open_model(&t, &tiny_tied);
     tiny_batch_init(&t.b, 2, 1, 2);
     t.o = tiny_objective(RAL_TASK_SFT);
     check_all(&t, 1, "SFT");
@@ -244,8 +231,8 @@ START_TEST(distillation_loss)
     struct ral_step_stats st;
     struct bench t;
 
-    open_model(&t, &untied);
-    open_other(&t, &large, 2, 6); // sure of itself
+    open_model(&t, &tiny_untied);
+    open_other(&t, &tiny_large, 2, 6); // sure of itself
     tiny_batch_init(&t.b, 2, 2, 3);
     t.o = tiny_objective(RAL_TASK_DISTILL);
     t.o.teacher = t.other;
@@ -292,7 +279,7 @@ START_TEST(attention_gradient_stops_where_it_must)
     const struct ral_block *l;
     bool none[256] = {false};
 
-    open_rl(&t, &untied);
+    open_rl(&t, &tiny_untied);
     clip_all(&t);
     ck_assert(gradient(&t).jsd > 0);
     x = &t.s.model->table;
@@ -314,7 +301,7 @@ START_TEST(no_gradient_where_nothing_moved)
     struct ral_step_stats st;
     struct bench t;
 
-    open_rl(&t, _i ? &tied : &untied);
+    open_rl(&t, _i ? &tiny_tied : &tiny_untied);
     tiny_batch_record(&t.b, t.s.model, t.o.temperature);
     clip_all(&t);
     st = gradient(&t);

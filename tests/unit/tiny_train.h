@@ -7,6 +7,19 @@
 #include "rl/attn_policy.h"
 #include "train/step.h"
 
+static const struct tiny_sizes tiny_untied = {
+    .vocab = 320, .width = 32, .inner = 40, .layers = 2, .heads = 4,
+    .kv_heads = 2, .mrope = {1, 1, 2}, .tied = false,
+    .vision_width = 24, .vision_inner = 28, .vision_heads = 2, .depth = 2};
+static const struct tiny_sizes tiny_tied = {
+    .vocab = 320, .width = 36, .inner = 24, .layers = 2, .heads = 3,
+    .kv_heads = 1, .mrope = {2, 2, 2}, .tied = true,
+    .vision_width = 16, .vision_inner = 20, .vision_heads = 2, .depth = 2};
+static const struct tiny_sizes tiny_large = {
+    .vocab = 320, .width = 40, .inner = 64, .layers = 3, .heads = 5,
+    .kv_heads = 5, .mrope = {2, 1, 1}, .tied = true,
+    .vision_width = 32, .vision_inner = 24, .vision_heads = 4, .depth = 1};
+
 enum { TINY_GROUPS = 4, TINY_G = 4 };
 
 struct tiny_batch {
@@ -32,6 +45,23 @@ static inline int tiny_pictures(void *ctx, const struct ral_train_group *g,
     return 0;
 }
 
+/* Prompt i of the batch: P tokens, a picture of h x w patches among them. */
+static inline void tiny_batch_prompt(struct tiny_batch *b, size_t i, size_t P,
+                                     size_t h, size_t w, uint64_t seed)
+{
+    struct tiny_prompt *p = &b->prompt[i];
+
+    tiny_prompt(p, P, h, w, seed + i, &b->a);
+    b->group[i] = (struct ral_train_group){.id = p->id,
+                                           .prompt = p->ids,
+                                           .P = p->P,
+                                           .visual = p->visual,
+                                           .sample = b->sample[i],
+                                           .G = b->G,
+                                           .source = p};
+    b->list[i] = &b->group[i];
+}
+
 /* n prompts with G random responses of 3 to 12 tokens and advantages of both
  * signs; the first prompt holds a picture. */
 static inline void tiny_batch_init(struct tiny_batch *b, size_t n, size_t G,
@@ -46,9 +76,7 @@ static inline void tiny_batch_init(struct tiny_batch *b, size_t n, size_t G,
     b->G = G;
     ral_rng_init(&r, seed, 3, 0);
     for (size_t i = 0; i < n; i++) {
-        struct tiny_prompt *p = &b->prompt[i];
-
-        tiny_prompt(p, 33 - 6 * i, i ? 0 : 8, i ? 0 : 10, seed + i, &b->a);
+        tiny_batch_prompt(b, i, 33 - 6 * i, i ? 0 : 8, i ? 0 : 10, seed);
         for (size_t k = 0; k < G; k++) {
             const size_t T = 3 + (4 * i + 3 * k) % 10;
             int32_t *ids = RAL_NEW(&b->a, int32_t, T);
@@ -58,14 +86,6 @@ static inline void tiny_batch_init(struct tiny_batch *b, size_t n, size_t G,
             b->sample[i][k] = (struct ral_train_sample){
                 .ids = ids, .T = T, .advantage = advantage[(i + k) % TINY_G]};
         }
-        b->group[i] = (struct ral_train_group){.id = p->id,
-                                               .prompt = p->ids,
-                                               .P = p->P,
-                                               .visual = p->visual,
-                                               .sample = b->sample[i],
-                                               .G = G,
-                                               .source = p};
-        b->list[i] = &b->group[i];
     }
 }
 
