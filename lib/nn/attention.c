@@ -79,7 +79,7 @@ int ral_kv_init(struct ral_kv *kv, struct ral_arena *a, size_t KV, size_t D,
                           .slots = round_up(slots, RAL_PANEL)};
     if (__builtin_mul_overflow(KV, kv->slots, &nk) ||
         __builtin_mul_overflow(nk, kv->Dp, &nv) ||
-        !(kv->k = RAL_ZNEW(a, float, nk * D)) ||
+        !(kv->k = RAL_ZNEW(a, float, nk *D)) ||
         !(kv->v = RAL_ZNEW(a, float, nv)))
         return -RAL_ENOMEM;
     return 0;
@@ -151,9 +151,8 @@ static bool tile_next(struct tile *t, struct cursor *c,
             if (t->nseg && !same_prefix(&t->seg[0].span->a, &sp->a))
                 break;
             assert(!sp->causal || sp->b.n >= sp->nq);
-            t->seg[t->nseg] =
-                (struct seg){sp, c->query, take, t->nq,
-                             keys_of_b(sp, c->query + take - 1)};
+            t->seg[t->nseg] = (struct seg){sp, c->query, take, t->nq,
+                                           keys_of_b(sp, c->query + take - 1)};
             t->n = max_size(t->n, sp->a.n + t->seg[t->nseg++].nb);
             t->nq += take;
         }
@@ -209,8 +208,8 @@ static void run_scores(const struct ral_nn *nn, const struct ral_kv *kv,
     const float *k = kv->k + (kvh * kv->slots + run->slot) * D;
 
     assert(!n || (run->slot % RAL_PANEL == 0 && run->slot + n <= kv->slots));
-    nn->k.block(rows, round_up(n, 16), D, q, D, k, D * RAL_PANEL, e,
-                lds, false);
+    nn->k.block(rows, round_up(n, 16), D, q, D, k, D * RAL_PANEL, e, lds,
+                false);
 }
 
 /* qs = scaled queries [rows][D]; e[rows][lds] = their scores, nothing masked.
@@ -225,15 +224,14 @@ static void scores(const struct ral_nn *nn, const struct ral_attn_shape *s,
 
     for (const struct seg *g = t->seg; g < t->seg + t->nseg; g++)
         for (size_t i = 0; i < g->nq; i++)
-            nn->k.scale(width,
-                        q + (g->span->q0 + g->i0 + i) * ldq + head * D,
+            nn->k.scale(width, q + (g->span->q0 + g->i0 + i) * ldq + head * D,
                         s->scale, qs + (g->at + i) * width);
     run_scores(nn, kv, x.kvh, &t->seg[0].span->a, t->seg[0].span->a.n,
                t->nq * x.hn, qs, e, t->lds);
     for (const struct seg *g = t->seg; g < t->seg + t->nseg; g++)
         run_scores(nn, kv, x.kvh, &g->span->b, g->nb, g->nq * x.hn,
-                   qs + g->at * width,
-                   e + g->at * x.hn * t->lds + g->span->a.n, t->lds);
+                   qs + g->at * width, e + g->at * x.hn * t->lds + g->span->a.n,
+                   t->lds);
 }
 
 /* e = exp(e - max) where a row sees, 0 up to the end of its segment's keys and
@@ -371,8 +369,7 @@ static void forward_tile(const struct forward *f, const struct tile *t,
 
     for (size_t h = 0; h < group; h += FORWARD_M)
         forward_rows(f,
-                     (struct rows){t, kvh, h,
-                                   min_size(FORWARD_M, group - h)},
+                     (struct rows){t, kvh, h, min_size(FORWARD_M, group - h)},
                      policy);
 }
 
@@ -437,8 +434,17 @@ void ral_attention(const struct ral_nn *nn, const struct ral_attn_shape *s,
                    size_t nspans, const float *q, size_t ldq, float *o,
                    size_t ldo, float *const *policy)
 {
-    struct forward f = {nn,  s, kv,  spans,  nspans, q,
-                        ldq, o, ldo, policy, tile_queries(s, FORWARD_M)};
+    struct forward f = {nn,
+                        s,
+                        kv,
+                        spans,
+                        nspans,
+                        q,
+                        ldq,
+                        o,
+                        ldo,
+                        policy,
+                        tile_queries(s, FORWARD_M)};
     size_t tiles, next = 0;
     int threads;
 
@@ -615,13 +621,11 @@ static void gather(struct rows x, size_t width, const float *from, size_t ld,
     for (const struct seg *g = x.t->seg; g < x.t->seg + x.t->nseg; g++)
         for (size_t i = 0; i < g->nq; i++)
             memcpy(to + (g->at + i) * width,
-                   from + (g->span->q0 + g->i0 + i) * ld,
-                   width * sizeof(*to));
+                   from + (g->span->q0 + g->i0 + i) * ld, width * sizeof(*to));
 }
 
 static void scatter_scaled(const struct ral_nn *nn, struct rows x, size_t width,
-                           const float *from, float scale, float *to,
-                           size_t ld)
+                           const float *from, float scale, float *to, size_t ld)
 {
     for (const struct seg *g = x.t->seg; g < x.t->seg + x.t->nseg; g++)
         for (size_t i = 0; i < g->nq; i++)
@@ -716,8 +720,8 @@ static void backward_range(const struct backward *w, size_t kvh, size_t first,
 
     while (tile_next(&t, &c, w->spans, end, tile_queries(w->s, BLOCK_M)))
         for (size_t h = 0; h < group; h += BLOCK_M)
-            backward_rows(w, (struct rows){&t, kvh, h,
-                                           min_size(BLOCK_M, group - h)});
+            backward_rows(
+                w, (struct rows){&t, kvh, h, min_size(BLOCK_M, group - h)});
 }
 
 /* Tasks are (kv head, range): no two of them write the same rows, and each
@@ -755,8 +759,9 @@ void ral_attention_backward(const struct ral_nn *nn,
                             size_t ldo, const float *const *dpolicy, float *dq,
                             size_t lddq, float *dk, float *dv, size_t lddkv)
 {
-    const struct backward w = {nn, s, kv, spans, nspans, q, ldq, k, v, ldkv,
-                               dO, ldo, dpolicy, dq, lddq, dk, dv, lddkv};
+    const struct backward w = {nn,      s,  kv,   spans, nspans, q,
+                               ldq,     k,  v,    ldkv,  dO,     ldo,
+                               dpolicy, dq, lddq, dk,    dv,     lddkv};
     const size_t ranges = range_count(spans, nspans);
     size_t next = 0;
     int threads;

@@ -10,7 +10,10 @@
 
 #include <immintrin.h>
 
-enum { W = 8 }; // floats of a vector
+/* Floats of a vector. Half a panel, every second line of memory, would use
+ * half of the first cache; many rows take a copy without gaps, up to HALF k.
+ */
+enum { W = 8, MANY = 96, HALF = 512 };
 
 /* c[R][V vectors] (+)= a[R][K] b; vector v of b starts at b[v] (rows ldb
  * apart) and belongs to columns at c[v].
@@ -82,6 +85,45 @@ static void micro_pair(size_t K, const float *a, const float *b,
     micro(1, 8, K, a, 0, bs, RAL_PANEL, cs, 0, load);
 }
 
+/* Six rows; those that come next are fetched meanwhile, a line each every 16
+ * k, because a row is too short for the hardware to notice.
+ */
+static void micro_ahead(size_t K, const float *a, size_t lda, const float *b,
+                        size_t ldb, float *c, size_t ldc, bool load)
+{
+    __m256 acc[6][2];
+
+#pragma GCC unroll 6
+    for (int r = 0; r < 6; r++)
+#pragma GCC unroll 2
+        for (int v = 0; v < 2; v++)
+            acc[r][v] = load ? _mm256_loadu_ps(c + (size_t)r * ldc + v * W)
+                             : _mm256_setzero_ps();
+    for (size_t k = 0; k < K;) {
+        const size_t end = K - k < 16 ? K : k + 16;
+
+        for (size_t r = 0; r < 6; r++)
+            _mm_prefetch((const char *)(a + (6 + r) * lda + k), _MM_HINT_T0);
+        for (; k < end; k++) {
+            const __m256 b0 = _mm256_loadu_ps(b + k * ldb);
+            const __m256 b1 = _mm256_loadu_ps(b + k * ldb + W);
+
+#pragma GCC unroll 6
+            for (size_t r = 0; r < 6; r++) {
+                const __m256 av = _mm256_broadcast_ss(a + r * lda + k);
+
+                acc[r][0] = _mm256_fmadd_ps(av, b0, acc[r][0]);
+                acc[r][1] = _mm256_fmadd_ps(av, b1, acc[r][1]);
+            }
+        }
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < 6; r++)
+#pragma GCC unroll 2
+        for (int v = 0; v < 2; v++)
+            _mm256_storeu_ps(c + (size_t)r * ldc + v * W, acc[r][v]);
+}
+
 typedef void micro_fn(size_t K, const float *a, size_t lda, const float *b,
                       size_t ldb, float *c, size_t ldc, bool load);
 
@@ -148,6 +190,16 @@ static void column(size_t M, size_t cols, size_t K, const float *a, size_t lda,
                    const float *b, float *c, size_t ldc, bool load,
                    const float *ahead, size_t slice)
 {
+    _Alignas(64) float copy[HALF * 16];
+    const bool many = M >= MANY && K <= HALF;
+    size_t ldb = RAL_PANEL;
+
+    if (many) {
+        for (size_t k = 0; k < K; k++)
+            memcpy(copy + k * 16, b + k * RAL_PANEL, 16 * sizeof(float));
+        b = copy;
+        ldb = 16;
+    }
     for (size_t m = 0, R; m < M; m += R) {
         R = take(M - m);
         if (m + R < M)
@@ -156,8 +208,11 @@ static void column(size_t M, size_t cols, size_t K, const float *a, size_t lda,
             fetch(ahead, slice);
             ahead += slice;
         }
-        part(narrow[R], R, cols, 16, K, a + m * lda, lda, b, RAL_PANEL,
-             c + m * ldc, ldc, load);
+        if (many && cols >= 16 && M - m >= 12)
+            micro_ahead(K, a + m * lda, lda, b, ldb, c + m * ldc, ldc, load);
+        else
+            part(narrow[R], R, cols, 16, K, a + m * lda, lda, b, ldb,
+                 c + m * ldc, ldc, load);
     }
 }
 

@@ -10,11 +10,13 @@
 #include <assert.h>
 #include <cblas.h>
 #include <omp.h>
+#include <string.h>
 
 enum {
-    KC = 512,       // k of one block: half a panel fills the first cache
+    KC = 512,       // k of one block: 16 columns of it fill the first cache
     MC = 192,       // rows of one block: its x stays in the second
     NC = 512,       // columns of one block
+    MANY = 96,      // rows from which x is worth a copy
     FREE = 1 << 18, // multiply-adds that are not worth a second thread
 };
 
@@ -22,6 +24,7 @@ enum {
 struct work {
     float panel[KC * RAL_PANEL];
     float c[MC * NC];
+    float x[MC * (KC + 16)];
 };
 _Static_assert(sizeof(struct work) <= RAL_NN_SCRATCH * sizeof(float),
                "scratch");
@@ -106,22 +109,36 @@ void ral_weight_pack(const struct ral_nn *nn, struct ral_weight *w)
 
 /* c[M][N] (+)= x[M][K] times columns n .. n+N-1, k .. k+K-1. */
 static void multiply(const struct job *j, size_t n, size_t N, size_t k,
-                     size_t K, size_t M, const float *x, float *c, size_t ldc,
-                     float *panel)
+                     size_t K, size_t M, const float *x, size_t ldx, float *c,
+                     size_t ldc, float *panel)
 {
     const struct ral_weight *w = j->w;
     const size_t row = j->n0 + n;
 
     if (w->panels) {
-        j->k->block(M, N, K, x, j->ldx, w->panels + row * w->K + k * RAL_PANEL,
+        j->k->block(M, N, K, x, ldx, w->panels + row * w->K + k * RAL_PANEL,
                     RAL_PANEL * w->K, c, ldc, k > 0);
         return;
     }
     for (size_t p = 0; p < N; p += RAL_PANEL) {
         make_panel(j->k, w, row + p, k, K, panel);
-        j->k->block(M, min(N - p, RAL_PANEL), K, x, j->ldx, panel, 0, c + p,
-                    ldc, k > 0);
+        j->k->block(M, min(N - p, RAL_PANEL), K, x, ldx, panel, 0, c + p, ldc,
+                    k > 0);
     }
+}
+
+/* Rows side by side: they would share few cache sets where ldx is a large
+ * power of two.
+ */
+static const float *gather(size_t M, size_t K, const float *x, size_t *ldx,
+                           float *to)
+{
+    const size_t ld = KC + 16;
+
+    for (size_t m = 0; m < M; m++)
+        memcpy(to + m * ld, x + m * *ldx, K * sizeof(float));
+    *ldx = ld;
+    return to;
 }
 
 /* One add each, the chain first: y = (c + bias) + y. */
@@ -154,9 +171,14 @@ static void region(const struct job *j, size_t m0, size_t m1, size_t n0,
             size_t k = 0;
 
             do { // once at least: an empty chain is +0
-                multiply(j, n, N, k, min(K - k, step), M, j->x + m * j->ldx + k,
-                         c, ldc, s->panel);
-                k += step;
+                const size_t part = min(K - k, step);
+                const float *x = j->x + m * j->ldx + k;
+                size_t ldx = j->ldx;
+
+                if (M >= MANY)
+                    x = gather(M, part, x, &ldx, s->x);
+                multiply(j, n, N, k, part, M, x, ldx, c, ldc, s->panel);
+                k += part;
             } while (k < K);
             finish(j, m, n, M, N, c, ldc);
         }

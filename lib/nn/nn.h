@@ -33,7 +33,7 @@ void ral_nn_release(struct ral_nn *nn);
  */
 int ral_nn_reserve(struct ral_nn *nn, size_t floats, struct ral_err *err);
 
-enum { RAL_NN_SCRATCH = 1 << 17 };
+enum { RAL_NN_SCRATCH = 1 << 18 };
 
 /**
  * One thread stays out of libgomp, which allocates a team even for it: loops

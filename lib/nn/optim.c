@@ -21,9 +21,8 @@ double ral_grad_norm(const struct ral_nn *nn, size_t n, const float *g)
 
     for (size_t base = 0; base < n; base += (size_t)GROUP * CHUNK) {
         const size_t left = n - base;
-        const size_t k = left < (size_t)GROUP * CHUNK
-                             ? (left + CHUNK - 1) / CHUNK
-                             : GROUP;
+        const size_t k =
+            left < (size_t)GROUP * CHUNK ? (left + CHUNK - 1) / CHUNK : GROUP;
 
         if (ral_nn_serial(nn, k, 1)) {
             for (size_t c = 0; c < k; c++)
