@@ -74,6 +74,10 @@ fuzz: $(FUZZ) $(TOOLS)
 	for f in $(FUZZ); do $$f -max_total_time=$(FUZZ_S) -rss_limit_mb=1024 \
 	    -print_final_stats=1 $$f.corpus || exit 1; done
 
+# One step on all PNG rows of shared/data/photos: minutes.
+photos: all units
+	O=$(abspath $O) PHOTOS=1000000 prove -ve '' tests/cli/photos.sh
+
 install: all $O/libral.a
 	install -d $(DEST)/bin $(DEST)/lib/pkgconfig $(DEST)/share/ral
 	for f in $(CMDS) $(SCRIPTS); do install $$f $(DEST)/bin || exit 1; done
