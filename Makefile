@@ -78,6 +78,11 @@ fuzz: $(FUZZ) $(TOOLS)
 photos: all units
 	O=$(abspath $O) PHOTOS=1000000 prove -ve '' tests/cli/photos.sh
 
+# From random weights to a policy that looks; ten minutes. SEED=n, QUICK=1.
+demo: all
+	PATH=$(abspath $O):$$PATH SEED=$(SEED) QUICK=$(QUICK) DEMO=$(DEMO) \
+	    sh share/demo/demo.sh
+
 install: all $O/libral.a
 	install -d $(DEST)/bin $(DEST)/lib/pkgconfig $(DEST)/share/ral
 	for f in $(CMDS) $(SCRIPTS); do install $$f $(DEST)/bin || exit 1; done
@@ -96,6 +101,6 @@ install: all $O/libral.a
 clean:
 	rm -rf build
 
-.PHONY: all units check check-bad fuzz install clean
+.PHONY: all units check check-bad fuzz photos demo install clean
 .SECONDARY:
 -include $(shell find $O -name '*.d' 2>/dev/null)

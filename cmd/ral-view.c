@@ -21,6 +21,9 @@ int main(int argc, char **argv)
                      "read everything, say nothing if all is well"),
         RAL_OPT_STR(0, "heatmap", &job.heatmap, "PNG",
                     "draw where a response token looks in its picture"),
+        RAL_OPT_STR(0, "curve", &job.curve, "PNG",
+                    "draw the learning curve of ral-train's metrics, which "
+                    "are the FILEs"),
         RAL_OPT_STR(0, "get", &job.get, "KEY",
                     "print one value of a recipe, which is the FILE"),
         RAL_OPT_HEAD("records"),

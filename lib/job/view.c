@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "job/curve.h"
 #include "job/recipe.h"
 #include "job/whole.h"
 #include "stream/json.h"
@@ -137,6 +138,18 @@ static int heatmap(const struct ral_view_job *job, struct ral_reader *r,
     return rc;
 }
 
+static int curve(const struct ral_view_job *job, char *const *files, size_t n,
+                 struct ral_out *o, struct ral_err *err)
+{
+    struct ral_buf png = {0};
+    int rc = ral_curve_png(files, n, &png, err);
+
+    if (rc == 0)
+        rc = ral_write_all(o->fd, png.data, png.len, job->curve, err);
+    ral_buf_release(&png);
+    return rc;
+}
+
 /* One value of a recipe, for scripts. */
 static int get(const struct ral_view_job *job, char *const *files, size_t n,
                struct ral_out *o, struct ral_err *err)
@@ -165,6 +178,8 @@ static int view(const struct ral_view_job *job, char *const *files, size_t n,
 
     if (job->get)
         return get(job, files, n, o, err);
+    if (job->curve)
+        return curve(job, files, n, o, err);
     if ((rc = ral_reader_open_files(&r, files, n, job->max_record, err)) < 0)
         return rc;
     if (job->part)
@@ -187,22 +202,23 @@ int ral_view_run(const struct ral_view_job *job, char *const *files, size_t n,
                  struct ral_err *err)
 {
     const int modes = job->header + job->count + job->check + (job->get != 0) +
-                      (job->heatmap != 0);
+                      (job->heatmap != 0) + (job->curve != 0);
+    const char *png = job->heatmap ? job->heatmap : job->curve;
     struct ral_out o;
     int rc;
 
     if (modes > 1)
         return ral_err_set(err, -RAL_EUSAGE,
-                           "--header, --count, --check, --get and --heatmap: "
-                           "only one");
-    if (job->heatmap && job->out)
+                           "--header, --count, --check, --get, --heatmap and "
+                           "--curve: only one");
+    if (png && job->out)
         return ral_err_set(err, -RAL_EUSAGE,
-                           "--heatmap names the output itself; without -o");
+                           "--heatmap and --curve name the output themselves; "
+                           "without -o");
     if (job->limit < 0 || job->sample < 0 || job->token < -1)
         return ral_err_set(err, -RAL_EUSAGE,
                            "--limit, --sample and --token are 0 or more");
-    if ((rc = ral_out_open(&o, job->heatmap ? job->heatmap : job->out, err)) <
-        0)
+    if ((rc = ral_out_open(&o, png ? png : job->out, err)) < 0)
         return rc;
     if ((rc = view(job, files, n, &o, err)) < 0) {
         ral_out_abort(&o);

@@ -13,8 +13,9 @@
 
 struct ral_view_job {
     const char *out;           // NULL or "-": stdout
-    bool header, count, check; // at most one, or heatmap or get
+    bool header, count, check; // at most one, or heatmap, curve or get
     const char *heatmap;       // PNG to write
+    const char *curve;         // PNG to write, of metrics files
     const char *get;           // a key of the recipe that is the operand
     struct ral_list sets;      // overrides of get
     bool full;                 // attn and embedded bytes too
