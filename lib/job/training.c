@@ -9,17 +9,6 @@
 #include "base/rng.h"
 #include "stream/group.h"
 
-int ral_optim_check(const struct ral_optim_settings *o, const char *section,
-                    struct ral_err *err)
-{
-    if (o->schedule != RAL_CONSTANT && o->max_steps <= o->warmup_steps)
-        return ral_err_set(err, -RAL_EUSAGE,
-                           "%s.lr_scheduler_type other than constant needs "
-                           "%s.max_steps over warmup_steps",
-                           section, section);
-    return 0;
-}
-
 struct ral_adamw ral_optim_now(const struct ral_optim_settings *o,
                                const struct ral_state *s)
 {

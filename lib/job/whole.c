@@ -7,6 +7,23 @@
 #include "job/reward.h"
 #include "job/rollout.h"
 #include "job/update.h"
+#include "reward/rules.h"
+
+/* What a table cannot tell, but a run would only find after hours. */
+static int check_values(const struct ral_reward_job *reward,
+                        const struct ral_update_job *update,
+                        struct ral_err *err)
+{
+    struct ral_rule_set rules = {0};
+    int rc = ral_optim_check(&update->sft_optim, "sft", err);
+
+    if (rc == 0)
+        rc = ral_optim_check(&update->optim, "update", err);
+    for (size_t i = 0; rc == 0 && i < reward->weights.n; i++)
+        rc = ral_rule_set_add(&rules, reward->weights.name[i],
+                              reward->weights.value[i], err);
+    return rc;
+}
 
 int ral_recipe_check(const char *path, const struct ral_list *overrides,
                      struct ral_err *err)
@@ -32,8 +49,10 @@ int ral_recipe_check(const char *path, const struct ral_list *overrides,
         RAL_SET_BOOL("train.keep_streams", NULL),
     };
     struct ral_recipe recipe = RAL_RECIPE(table);
-    const int rc = ral_recipe_load(&recipe, path, overrides, err);
+    int rc = ral_recipe_load(&recipe, path, overrides, err);
 
+    if (rc == 0)
+        rc = check_values(&reward, &update, err);
     ral_recipe_release(&recipe);
     return rc;
 }

@@ -116,6 +116,11 @@ sed 's/beta:/betta:/' r.yaml >bad.yaml
 expect 2 'an unknown key' ral-train bad.yaml -o bad
 says "bad.yaml:25:3: unknown key 'update.betta'; did you mean 'update.beta'?"
 expect 2 'an unknown key of its own' ral-train -s train.step=3 r.yaml -o bad
+expect 2 'an unknown rule' ral-train -s reward.weights.exact=1 r.yaml -o bad
+says "no rule 'exact'"
+expect 2 'a rate that falls to nowhere' \
+    ral-train -s update.max_steps=0 r.yaml -o bad
+says 'needs update.max_steps'
 expect 2 'an unknown option' ral-train --bogus r.yaml
 expect 2 'no recipe' ral-train -o bad
 expect 2 'a stop that is none' ral-train -s 'sft.stop=loss<1' r.yaml -o bad
