@@ -59,7 +59,9 @@ static int edit(const struct want *w, uint64_t record,
         s[i].edit = e + EDITS * i;
         if (w->advantages)
             e[EDITS * i + s[i].n++] = (struct ral_edit){
-                .key = "advantage", .type = RAL_EDIT_F64, .num = i % 2 ? -1 : 1};
+                .key = "advantage",
+                .type = RAL_EDIT_F64,
+                .num = i % 2 ? -1 : 1};
         if (w->key && record == (uint64_t)w->record && i == (size_t)w->sample) {
             struct ral_edit *k = &e[EDITS * i + s[i].n++];
 
