@@ -16,6 +16,17 @@
 #include "model/generate.h"
 #include "train/state.h"
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TINY_SANITIZED 1 // ten times slower, and malloc is theirs
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define TINY_SANITIZED 1
+#endif
+#endif
+#ifndef TINY_SANITIZED
+#define TINY_SANITIZED 0
+#endif
+
 #define TINY_OK(call) ck_assert_msg((call) == 0, "%s", err.msg)
 
 /* Uniform numbers of deviation std and the mean given. */
