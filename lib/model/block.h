@@ -9,14 +9,20 @@
 /**
  * Which rows attend to which: spans for the queries, and the runs of rows
  * whose keys and values are stored before (all of them in training, one a
- * sample in decoding). slots: what the key store must hold.
+ * sample in decoding). slots: what the key store must hold. keys: the most
+ * that a query sees.
+ *
+ * keep: the rows whose output is wanted, ascending; NULL: all. Other rows give
+ * keys and values alone: no queries, no MLP. Queries of the spans, outputs
+ * and policy rows are then counted among those kept.
  */
 struct ral_layout {
     struct ral_span *span;
     size_t nspan;
     struct ral_run *put;
-    size_t nput, slots;
-    size_t keys; // most that a query sees
+    size_t nput, slots, keys;
+    size_t *keep;
+    size_t nkeep;
 };
 
 /* What a block computes with; the same for all blocks of a stack. */
@@ -29,14 +35,14 @@ struct ral_stack {
     const float *cos, *sin; // [N][head/2]
 };
 
-/* Activations that the backward needs, [N][.] each; see block.c. */
+/* Activations that the backward needs; see block.c. */
 struct ral_saved {
-    float *x, *r1, *h1, *qkv, *o, *x2, *r2, *h2, *g, *u, *a;
+    float *x, *r1, *h1, *hq, *q, *qkv, *o, *x2, *r2, *h2, *g, *u, *a;
 };
 
 /**
- * x[N][width] is the residual stream, changed in place. kv is this block's
- * key store. saved NULL: nothing is kept; else filled from the arena.
+ * x[N][width] is the residual stream, changed in place: the rows kept come out
+ * one after another. kv is this block's key store. saved NULL: nothing is kept; else filled from the arena.
  * policy as in nn/attention.h, or NULL. 0 or -RAL_ENOMEM.
  */
 int ral_block_forward(const struct ral_stack *s, const struct ral_block *b,
@@ -45,7 +51,7 @@ int ral_block_forward(const struct ral_stack *s, const struct ral_block *b,
                       struct ral_arena *a);
 
 /**
- * dx[N][width]: gradient of the output in, of the input out. grad: the
+ * dx[N][width]: gradient of the rows kept in, of all rows of the input out. grad: the
  * gradient arena in table order, accumulated. kv is scratch of the layout.
  */
 int ral_block_backward(const struct ral_stack *s, const struct ral_block *b,

@@ -23,8 +23,9 @@ struct ral_stack ral_decoder_stack(const struct ral_model *m, size_t N,
 
 /* Without stores of its own every layer uses the same scratch one. */
 int ral_decoder_forward(const struct ral_stack *s, const struct ral_layout *l,
-                        struct ral_kv *kv, float *x, struct ral_saved *saved,
-                        float *const *policy, struct ral_arena *a)
+                        const struct ral_layout *last, struct ral_kv *kv, float *x,
+                        struct ral_saved *saved, float *const *policy,
+                        struct ral_arena *a)
 {
     const size_t layers = s->m->config.layers;
     struct ral_kv scratch;
@@ -34,7 +35,8 @@ int ral_decoder_forward(const struct ral_stack *s, const struct ral_layout *l,
                                  l->slots)) < 0)
         return rc;
     for (size_t i = 0; i < layers; i++)
-        if ((rc = ral_block_forward(s, &s->m->table.layer[i], l,
+        if ((rc = ral_block_forward(s, &s->m->table.layer[i],
+                                    i + 1 == layers ? last : l,
                                     kv ? &kv[i] : &scratch, x,
                                     saved ? &saved[i] : NULL,
                                     i + 1 == layers ? policy : NULL, a)) < 0)
@@ -79,8 +81,8 @@ static int run(const struct ral_model *m, const struct ral_pack *p,
     if (!act->x || !act->hidden || !act->r || (keep && !act->layer))
         return -RAL_ENOMEM;
     if ((rc = embed(m, p, keep, act, a)) < 0 ||
-        (rc = ral_decoder_forward(&act->stack, &p->layout, kv, act->x,
-                                  act->layer, policy, a)) < 0)
+        (rc = ral_decoder_forward(&act->stack, &p->layout, &p->last, kv,
+                                  act->x, act->layer, policy, a)) < 0)
         return rc;
     for (size_t u = 0; u < p->U; u++)
         memcpy(act->hidden + u * D, act->x + p->hidden[u] * D,
@@ -148,8 +150,9 @@ static int run_back(const struct ral_model *m, const struct ral_pack *p,
     for (size_t u = 0; u < p->U; u++)
         memcpy(dx + p->hidden[u] * D, drows + u * D, D * sizeof(float));
     for (size_t i = L; rc == 0 && i-- > 0;)
-        rc = ral_block_backward(&act->stack, &m->table.layer[i], &p->layout,
-                                &kv, &act->layer[i],
+        rc = ral_block_backward(&act->stack, &m->table.layer[i],
+                                i + 1 == L ? &p->last : &p->layout, &kv,
+                                &act->layer[i],
                                 i + 1 == L ? dpolicy : NULL, dx, grad, a);
     return rc < 0 ? rc : embed_backward(m, p, act, dx, grad, a);
 }
@@ -181,7 +184,7 @@ int ral_policy_query_gradient(const struct ral_model *m,
                          p->layout.slots);
 
     if (rc == 0)
-        rc = ral_block_query_gradient(&act->stack, &p->layout, &kv,
+        rc = ral_block_query_gradient(&act->stack, &p->last, &kv,
                                       &act->layer[m->config.layers - 1],
                                       dpolicy, dWq, a);
     ral_arena_rewind(a, mark);

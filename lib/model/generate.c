@@ -25,6 +25,7 @@ struct decoder {
     const struct ral_model *m;
     const struct ral_generation *gen;
     const struct ral_pack *pack;
+    struct ral_rotary table; // of all positions that there may be
     struct ral_kv *kv;      // [layers]
     struct sample *sample;  // [n * G], ordered by prompt
     size_t samples;
@@ -115,7 +116,7 @@ static size_t gather(struct decoder *d)
         if (s->done)
             continue;
         ral_model_embed(d->m, s->out->ids[t], d->x + n * D);
-        ral_position_rotary(d->m, pos, pos, pos, d->cos + n * half,
+        ral_position_rotary(d->m, &d->table, pos, pos, pos, d->cos + n * half,
                             d->sin + n * half);
         d->layout.put[d->layout.nput++] =
             (struct ral_run){s->slot + t, n, 1};
@@ -136,8 +137,8 @@ static int step(struct decoder *d, size_t n)
     const struct ral_stack stack =
         ral_decoder_stack(d->m, n, d->cos, d->sin);
     size_t running = 0;
-    int rc = ral_decoder_forward(&stack, &d->layout, d->kv, d->x, NULL,
-                                 d->policy, d->a);
+    int rc = ral_decoder_forward(&stack, &d->layout, &d->layout, d->kv,
+                                 d->x, NULL, d->policy, d->a);
 
     if (rc < 0)
         return ral_err_set(d->err, rc, "out of memory while decoding");
@@ -195,6 +196,16 @@ static int alloc(struct decoder *d, size_t n, size_t *slots)
     return 0;
 }
 
+static int make_table(struct decoder *d, size_t n)
+{
+    int32_t most = 0;
+
+    for (size_t i = 0; i < n; i++)
+        most = d->pack->next[i] > most ? d->pack->next[i] : most;
+    return ral_rotary_init(&d->table, (size_t)most + d->gen->max_tokens,
+                           d->m->config.head / 2, d->m->freq, d->a);
+}
+
 static int start_samples(struct decoder *d, struct ral_generated *out)
 {
     const size_t T = d->gen->max_tokens;
@@ -242,7 +253,8 @@ static int generate(struct decoder *d, const struct ral_pack_group *g,
         return rc;
     d->pack = &pack;
     slots = pack.layout.slots;
-    if (alloc(d, n, &slots) < 0 || start_samples(d, out) < 0)
+    if (alloc(d, n, &slots) < 0 || make_table(d, n) < 0 ||
+        start_samples(d, out) < 0)
         return ral_err_set(d->err, -RAL_ENOMEM,
                            "out of memory for %zu cached tokens", slots);
     for (size_t i = 0; i < n; i++)

@@ -54,7 +54,8 @@ int ral_positions(const struct ral_config *c, const int32_t *prompt, size_t P,
     return 0;
 }
 
-void ral_position_rotary(const struct ral_model *m, int32_t t, int32_t h,
+void ral_position_rotary(const struct ral_model *m,
+                         const struct ral_rotary *table, int32_t t, int32_t h,
                          int32_t w, float *cos, float *sin)
 {
     const int32_t pos[3] = {t, h, w};
@@ -62,25 +63,60 @@ void ral_position_rotary(const struct ral_model *m, int32_t t, int32_t h,
 
     for (size_t axis = 0; axis < 3; axis++) {
         const size_t n = m->config.mrope[axis];
+        const size_t at = (size_t)pos[axis] * table->n + j;
 
-        ral_rotary_fill(n, m->freq + j, (float)pos[axis], cos + j, sin + j);
+        memcpy(cos + j, table->cos + at, n * sizeof(float));
+        memcpy(sin + j, table->sin + at, n * sizeof(float));
         j += n;
     }
 }
 
+static int alloc(struct ral_pack *p, const struct ral_model *m, size_t n,
+                 size_t spans, struct ral_arena *a)
+{
+    const size_t half = m->config.head / 2;
+
+    p->ids = RAL_NEW(a, int32_t, p->N);
+    p->cos = RAL_NEW(a, float, p->N * half);
+    p->sin = RAL_NEW(a, float, p->N * half);
+    p->layout.span = RAL_NEW(a, struct ral_span, spans);
+    p->layout.put = RAL_NEW(a, struct ral_run, spans);
+    p->last.span = RAL_NEW(a, struct ral_span, spans);
+    p->last.keep = RAL_NEW(a, size_t, n + p->R);
+    p->picture = RAL_NEW(a, struct ral_picture, p->npicture);
+    p->next = RAL_NEW(a, int32_t, n);
+    p->visual = RAL_NEW(a, size_t, p->units);
+    p->hidden = RAL_NEW(a, size_t, p->U);
+    p->target = RAL_NEW(a, int32_t, p->R);
+    p->predictor = RAL_NEW(a, size_t, p->R);
+    p->row = RAL_NEW(a, size_t, p->R);
+    p->keys = RAL_NEW(a, size_t, p->R);
+    p->first = RAL_ZNEW(a, size_t, p->U + 1);
+    p->item = RAL_NEW(a, size_t, p->R);
+    return !p->ids || !p->cos || !p->sin || !p->layout.span ||
+                   !p->layout.put || !p->last.span || !p->last.keep ||
+                   !p->picture || !p->next || !p->visual || !p->hidden ||
+                   !p->target || !p->predictor || !p->row || !p->keys ||
+                   !p->first || !p->item
+               ? -RAL_ENOMEM
+               : 0;
+}
+
+/* longest: tokens of the longest sequence. */
 static int count(struct ral_pack *p, const struct ral_model *m,
-                 const struct ral_pack_group *g, size_t n,
+                 const struct ral_pack_group *g, size_t n, size_t *longest,
                  struct ral_arena *a, struct ral_err *err)
 {
-    size_t spans = 0, longest;
+    size_t spans = 0;
 
     memset(p, 0, sizeof(*p));
+    *longest = 0;
     for (size_t i = 0; i < n; i++) {
         p->N += g[i].P;
         p->npicture += g[i].npicture;
         spans += 1 + g[i].G;
         p->U++;
-        longest = g[i].P;
+        *longest = g[i].P > *longest ? g[i].P : *longest;
         for (size_t k = 0; k < g[i].npicture; k++)
             p->units += ral_picture_tokens(&m->config, &g[i].picture[k]);
         for (size_t s = 0; s < g[i].G; s++) {
@@ -92,49 +128,39 @@ static int count(struct ral_pack *p, const struct ral_model *m,
             p->N += T;
             p->R += T;
             p->U += T - 1;
-            if (g[i].P + T > longest)
-                longest = g[i].P + T;
+            if (g[i].P + T > *longest)
+                *longest = g[i].P + T;
         }
         if (g[i].P == 0)
             return ral_err_set(err, -RAL_EINVAL, "prompt holds no token");
-        if (longest > m->config.positions)
+        if (*longest > m->config.positions)
             return ral_err_set(err, -RAL_EINVAL,
                                "prompt and response are %zu tokens, over the "
                                "context of %zu",
-                               longest, m->config.positions);
+                               *longest, m->config.positions);
     }
-    p->ids = RAL_NEW(a, int32_t, p->N);
-    p->cos = RAL_NEW(a, float, p->N * (m->config.head / 2));
-    p->sin = RAL_NEW(a, float, p->N * (m->config.head / 2));
-    p->layout.span = RAL_NEW(a, struct ral_span, spans);
-    p->layout.put = RAL_NEW(a, struct ral_run, spans);
-    p->picture = RAL_NEW(a, struct ral_picture, p->npicture);
-    p->next = RAL_NEW(a, int32_t, n);
-    p->visual = RAL_NEW(a, size_t, p->units);
-    p->hidden = RAL_NEW(a, size_t, p->U);
-    p->target = RAL_NEW(a, int32_t, p->R);
-    p->predictor = RAL_NEW(a, size_t, p->R);
-    p->row = RAL_NEW(a, size_t, p->R);
-    p->keys = RAL_NEW(a, size_t, p->R);
-    p->first = RAL_ZNEW(a, size_t, p->U + 1);
-    p->item = RAL_NEW(a, size_t, p->R);
-    if (!p->ids || !p->cos || !p->sin || !p->layout.span || !p->layout.put ||
-        !p->picture || !p->next || !p->visual || !p->hidden || !p->target ||
-        !p->predictor || !p->row || !p->keys || !p->first || !p->item)
+    if (alloc(p, m, n, spans, a) < 0)
         return ral_err_set(err, -RAL_ENOMEM, "out of memory for %zu tokens",
                            p->N);
     p->N = p->U = p->R = p->npicture = p->units = 0; // counted up again
     return 0;
 }
 
-/* Appends a run of rows: its keys, and the span of its queries. */
-static struct ral_run add_span(struct ral_pack *p, size_t n, struct ral_run a)
+/* Appends a run of rows: its keys, and the span of its queries. The last
+ * layer keeps the rows from first on. */
+static struct ral_run add_span(struct ral_pack *p, size_t n, struct ral_run a,
+                               size_t first)
 {
     const struct ral_run run = {p->layout.slots, p->N, n};
+    struct ral_layout *last = &p->last;
 
     p->layout.put[p->layout.nput++] = run;
     p->layout.span[p->layout.nspan++] = (struct ral_span){
         .q0 = p->N, .nq = n, .a = a, .b = run, .causal = true};
+    last->span[last->nspan++] = (struct ral_span){
+        .q0 = last->nkeep, .nq = n - first, .a = a, .b = run, .causal = true};
+    for (size_t i = first; i < n; i++)
+        last->keep[last->nkeep++] = p->N + i;
     p->layout.slots += ral_run_slots(n);
     if (a.n + n > p->layout.keys)
         p->layout.keys = a.n + n;
@@ -154,7 +180,8 @@ static int check_ids(const struct ral_model *m, const int32_t *ids, size_t n,
 }
 
 static int add_prompt(struct ral_pack *p, const struct ral_model *m,
-                      const struct ral_pack_group *g, int32_t *next,
+                      const struct ral_pack_group *g,
+                      const struct ral_rotary *table, int32_t *next,
                       struct ral_arena *a, struct ral_err *err)
 {
     const size_t half = m->config.head / 2, row = p->N;
@@ -173,8 +200,8 @@ static int add_prompt(struct ral_pack *p, const struct ral_model *m,
         p->ids[row + i] = g->prompt[i];
         if (g->prompt[i] == m->config.image_id)
             p->visual[p->units++] = row + i;
-        ral_position_rotary(m, pos[i], pos[g->P + i], pos[2 * g->P + i],
-                            p->cos + (row + i) * half,
+        ral_position_rotary(m, table, pos[i], pos[g->P + i],
+                            pos[2 * g->P + i], p->cos + (row + i) * half,
                             p->sin + (row + i) * half);
     }
     for (size_t k = 0; k < g->npicture; k++)
@@ -185,11 +212,11 @@ static int add_prompt(struct ral_pack *p, const struct ral_model *m,
 
 static int add_response(struct ral_pack *p, const struct ral_model *m,
                         const struct ral_pack_group *g, size_t s,
-                        struct ral_run prompt, size_t last, int32_t next,
-                        struct ral_err *err)
+                        const struct ral_rotary *table, struct ral_run prompt,
+                        size_t last, int32_t next, struct ral_err *err)
 {
     const struct ral_response *r = &g->response[s];
-    const size_t half = m->config.head / 2, row = p->N;
+    const size_t half = m->config.head / 2, row = p->N, kept = p->last.nkeep;
     int rc;
 
     if ((rc = check_ids(m, r->ids, r->T, err)) < 0)
@@ -198,17 +225,17 @@ static int add_response(struct ral_pack *p, const struct ral_model *m,
         const int32_t pos = next + (int32_t)t;
 
         p->ids[row + t] = r->ids[t];
-        ral_position_rotary(m, pos, pos, pos, p->cos + (row + t) * half,
+        ral_position_rotary(m, table, pos, pos, pos, p->cos + (row + t) * half,
                             p->sin + (row + t) * half);
         p->target[p->R] = r->ids[t];
-        p->row[p->R] = row + t;
+        p->row[p->R] = kept + t;
         p->keys[p->R] = g->P + t + 1;
         p->predictor[p->R] = t ? p->U - 1 : last;
         p->R++;
         if (t + 1 < r->T)
-            p->hidden[p->U++] = row + t;
+            p->hidden[p->U++] = kept + t;
     }
-    add_span(p, r->T, prompt);
+    add_span(p, r->T, prompt, 0);
     return 0;
 }
 
@@ -226,26 +253,44 @@ static void index_targets(struct ral_pack *p)
     p->first[p->U] = p->R;
 }
 
+/* What the last layer shares with the others. */
+static void finish_last(struct ral_pack *p)
+{
+    p->last.put = p->layout.put;
+    p->last.nput = p->layout.nput;
+    p->last.slots = p->layout.slots;
+    p->last.keys = p->layout.keys;
+}
+
 int ral_pack_build(struct ral_pack *p, const struct ral_model *m,
                    const struct ral_pack_group *g, size_t n,
                    struct ral_arena *a, struct ral_err *err)
 {
     static const struct ral_run none;
-    int rc = count(p, m, g, n, a, err);
+    struct ral_rotary table;
+    size_t longest;
+    int rc = count(p, m, g, n, &longest, a, err);
 
+    if (rc == 0 && ral_rotary_init(&table, longest, m->config.head / 2,
+                                   m->freq, a) < 0)
+        rc = ral_err_set(err, -RAL_ENOMEM, "out of memory for %zu positions",
+                         longest);
     for (size_t i = 0; rc == 0 && i < n; i++) {
         struct ral_run prompt;
         size_t last;
 
-        if ((rc = add_prompt(p, m, &g[i], &p->next[i], a, err)) < 0)
+        if ((rc = add_prompt(p, m, &g[i], &table, &p->next[i], a, err)) < 0)
             break;
-        prompt = add_span(p, g[i].P, none);
+        prompt = add_span(p, g[i].P, none, g[i].P - 1);
         last = p->U;
-        p->hidden[p->U++] = p->N - 1;
+        p->hidden[p->U++] = p->last.nkeep - 1;
         for (size_t s = 0; rc == 0 && s < g[i].G; s++)
-            rc = add_response(p, m, &g[i], s, prompt, last, p->next[i], err);
+            rc = add_response(p, m, &g[i], s, &table, prompt, last,
+                              p->next[i], err);
     }
-    if (rc == 0)
+    if (rc == 0) {
+        finish_last(p);
         index_targets(p);
+    }
     return rc;
 }

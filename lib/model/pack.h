@@ -30,20 +30,22 @@ struct ral_pack {
     int32_t *ids;             // [N]
     float *cos, *sin;         // [N][head/2]
     struct ral_layout layout;
+    /* The last layer's: of a prompt only its last row is wanted. */
+    struct ral_layout last;
     struct ral_picture *picture;
     size_t npicture;
     int32_t *next;            // [groups] first position after each prompt
     size_t *visual;           // [units] token row of each visual token
     size_t units;
-    /* Hidden rows that predict: each prompt's last, and all but the last of
-     * each response. [U] */
+    /* Rows that predict: each prompt's last, and all but the last of each
+     * response; their places among those that the last layer keeps. [U] */
     size_t *hidden;
     size_t U;
     /* Response tokens in order of group, response, position. [R] */
     size_t R;
     int32_t *target;          // the token
     size_t *predictor;        // the place in hidden of the row that predicts it
-    size_t *row;              // its own row, whose attention is its policy
+    size_t *row;              // its own place among those kept: its policy's
     size_t *keys;             // keys that row sees, itself included: P + t + 1
     /* Tokens predicted from hidden row u: item[first[u] .. first[u+1]). */
     size_t *first, *item;     // [U+1], [R]
@@ -66,8 +68,9 @@ int ral_positions(const struct ral_config *c, const int32_t *prompt, size_t P,
                   int32_t *t, int32_t *h, int32_t *w, int32_t *next,
                   struct ral_err *err);
 
-/* One row of the decoder's rotary tables. */
-void ral_position_rotary(const struct ral_model *m, int32_t t, int32_t h,
+/* The angles of one token: cos, sin [head/2] out of a table of them. */
+void ral_position_rotary(const struct ral_model *m,
+                         const struct ral_rotary *table, int32_t t, int32_t h,
                          int32_t w, float *cos, float *sin);
 
 #endif

@@ -18,16 +18,22 @@ static size_t patch_numbers(const struct ral_vision_config *v)
     return v->channels * v->temporal * v->patch * v->patch;
 }
 
-void ral_rotary_fill(size_t n, const float *freq, float pos, float *cos,
-                     float *sin)
+int ral_rotary_init(struct ral_rotary *r, size_t positions, size_t n,
+                    const float *freq, struct ral_arena *a)
 {
-    for (size_t j = 0; j < n; j++) {
+    *r = (struct ral_rotary){.n = n,
+                             .cos = RAL_NEW(a, float, positions * n),
+                             .sin = RAL_NEW(a, float, positions * n)};
+    if (!r->cos || !r->sin)
+        return -RAL_ENOMEM;
+    for (size_t i = 0; i < positions * n; i++) {
         double s, c;
 
-        ral_sincos_d((double)(pos * freq[j]), &s, &c);
-        cos[j] = (float)c;
-        sin[j] = (float)s;
+        ral_sincos_d((double)((float)(i / n) * freq[i % n]), &s, &c);
+        r->cos[i] = (float)c;
+        r->sin[i] = (float)s;
     }
+    return 0;
 }
 
 static void add_segment(struct ral_layout *l, size_t row, size_t n)
@@ -46,6 +52,7 @@ static void add_segment(struct ral_layout *l, size_t row, size_t n)
 struct walk {
     const struct ral_model *m;
     struct ral_vision_saved *v;
+    struct ral_rotary table; // of rows and columns
     float *cos, *sin;
     const struct ral_picture *pic;
     size_t first;  // units before this picture
@@ -63,13 +70,17 @@ static void place_unit(struct walk *w, size_t uy, size_t ux)
     memcpy(w->v->input + w->k * m * m * P, w->pic->patches + unit * m * m * P,
            m * m * P * sizeof(float));
     for (size_t i = 0; i < m * m; i++) {
-        float *cos = w->cos + (w->k * m * m + i) * 2 * quarter;
-        float *sin = w->sin + (w->k * m * m + i) * 2 * quarter;
+        const size_t at[2] = {uy * m + i / m, ux * m + i % m};
 
-        ral_rotary_fill(quarter, w->m->vision_freq, (float)(uy * m + i / m),
-                        cos, sin);
-        ral_rotary_fill(quarter, w->m->vision_freq, (float)(ux * m + i % m),
-                        cos + quarter, sin + quarter);
+        for (size_t axis = 0; axis < 2; axis++) {
+            const size_t to =
+                ((w->k * m * m + i) * 2 + axis) * quarter;
+
+            memcpy(w->cos + to, w->table.cos + at[axis] * quarter,
+                   quarter * sizeof(float));
+            memcpy(w->sin + to, w->table.sin + at[axis] * quarter,
+                   quarter * sizeof(float));
+        }
     }
     w->k++;
 }
@@ -108,10 +119,12 @@ static int prepare(const struct ral_model *m, const struct ral_picture *p,
     const size_t mm = c->merge * c->merge, D = c->width / c->heads;
     const size_t edge = c->window / c->merge / c->patch;
     struct walk w = {.m = m, .v = v};
-    size_t windows = 0;
+    size_t windows = 0, longest = 0;
 
     memset(v, 0, sizeof(*v));
     for (size_t i = 0; i < n; i++) {
+        longest = p[i].h > longest ? p[i].h : longest;
+        longest = p[i].w > longest ? p[i].w : longest;
         v->units += ral_picture_tokens(&m->config, &p[i]);
         windows += ((p[i].h / c->merge + edge - 1) / edge) *
                    ((p[i].w / c->merge + edge - 1) / edge);
@@ -121,6 +134,7 @@ static int prepare(const struct ral_model *m, const struct ral_picture *p,
     w.cos = RAL_NEW(a, float, v->units * mm * (D / 2));
     w.sin = RAL_NEW(a, float, v->units * mm * (D / 2));
     if (!v->order || !v->input || !w.cos || !w.sin ||
+        ral_rotary_init(&w.table, longest, D / 4, m->vision_freq, a) < 0 ||
         layout_alloc(&v->windows, windows, a) < 0 ||
         layout_alloc(&v->frames, n, a) < 0)
         return -RAL_ENOMEM;

@@ -41,8 +41,14 @@ int ral_vision_backward(const struct ral_model *m,
                         const float *dfeatures, float *grad,
                         struct ral_arena *a);
 
-/* Rotary tables for positions: cos, sin of (float)pos * freq, from double. */
-void ral_rotary_fill(size_t n, const float *freq, float pos, float *cos,
-                     float *sin);
+/* Rotary angles of every position: cos, sin [positions][n], of (float)pos
+ * times each of n frequencies, from double. */
+struct ral_rotary {
+    size_t n;
+    float *cos, *sin;
+};
+
+int ral_rotary_init(struct ral_rotary *r, size_t positions, size_t n,
+                    const float *freq, struct ral_arena *a);
 
 #endif
