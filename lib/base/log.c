@@ -39,12 +39,22 @@ SAY(ral_info, 0, "")
 SAY(ral_warn, -1, "warning: ")
 SAY(ral_debug, 1, "")
 
-double ral_now_s(void)
+static double read_clock(clockid_t id)
 {
     struct timespec t;
 
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(id, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+double ral_now_s(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+double ral_cpu_s(void)
+{
+    return read_clock(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 size_t ral_peak_rss(void)

@@ -43,6 +43,8 @@ void ral_progress_end(struct ral_progress *p);
 
 /* Monotonic seconds. */
 double ral_now_s(void);
+/* Processor seconds of this process, all threads. */
+double ral_cpu_s(void);
 /* Most memory ever resident in this process, bytes. */
 size_t ral_peak_rss(void);
 

@@ -194,9 +194,10 @@ static int sample(struct rollout *r, const struct ral_common *c,
     return ral_respond(&conf, r->rows, stats, err);
 }
 
+/* Seconds count from the first row on; the policy was open before. */
 static int log_metrics(const struct rollout *r, const struct ral_common *c,
                        const struct ral_respond_stats *s, double seconds,
-                       struct ral_err *err)
+                       double cpu_seconds, struct ral_err *err)
 {
     struct ral_metrics m = {0};
     int rc = ral_metrics_open(&m, c->log, err);
@@ -204,13 +205,14 @@ static int log_metrics(const struct rollout *r, const struct ral_common *c,
     if (rc == 0)
         rc = ral_metrics_put(
             &m,
-            json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:I}", "program",
+            json_pack("{s:s,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:I}", "program",
                       "ral-rollout", "step", (json_int_t)r->job->step,
                       "prompts", (json_int_t)s->rows, "failed",
                       (json_int_t)s->failed, "samples",
                       (json_int_t)((s->rows - s->failed) * samples_of(r->job)),
                       "tokens", (json_int_t)s->tokens, "seconds",
-                      ral_json_number(seconds), "tokens_per_s",
+                      ral_json_number(seconds), "cpu_seconds",
+                      ral_json_number(cpu_seconds), "tokens_per_s",
                       ral_json_number((double)s->tokens / seconds),
                       "peak_bytes", (json_int_t)ral_peak_rss()),
             err);
@@ -225,8 +227,8 @@ int ral_rollout_run(const struct ral_rollout_job *job,
 {
     struct rollout r = {.job = job, .out = {.fd = -1}};
     struct ral_respond_stats stats;
-    const double began = ral_now_s();
     int rc = start(&r, common, rows, nrows, err);
+    const double began_s = ral_now_s(), began_cpu_s = ral_cpu_s();
 
     if (rc == 0)
         rc = sample(&r, common, log, &stats, err);
@@ -240,7 +242,8 @@ int ral_rollout_run(const struct ral_rollout_job *job,
     else
         ral_out_abort(&r.out);
     if (rc == 0)
-        rc = log_metrics(&r, common, &stats, ral_now_s() - began, err);
+        rc = log_metrics(&r, common, &stats, ral_now_s() - began_s,
+                         ral_cpu_s() - began_cpu_s, err);
     ral_rows_close(r.rows);
     ral_policy_close(&r.policy);
     ral_source_release(&r.source);

@@ -19,6 +19,7 @@ struct update {
     struct ral_metrics metrics;
     struct ral_progress progress;
     struct ral_arena a, batch;
+    double began_s, began_cpu_s; // of reading the stream
     struct ral_err *err;
 };
 
@@ -184,7 +185,7 @@ static int rl_metrics(struct update *u, const struct ral_step_stats *t,
     json_t *j = ral_training_metrics("ral-update", &u->policy.state, t,
                                      u->objective.adamw.lr, seconds);
     json_t *more = json_pack(
-        "{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:I}", "reward",
+        "{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:o,s:o}", "reward",
         ral_json_number(u->held.reward), "kl",
         ral_json_number(t->pg.kl / (double)R), "clip_fraction",
         ral_json_number(t->pg.clipped / (double)R), "jsd",
@@ -193,7 +194,9 @@ static int rl_metrics(struct update *u, const struct ral_step_stats *t,
         ral_json_number(t->attn_share), "dlogp",
         ral_json_number(t->pg.dlogp / (double)R), "dlogp_max",
         ral_json_number(t->pg.dlogp_max), "attn_skipped",
-        (json_int_t)t->attn_skipped);
+        (json_int_t)t->attn_skipped, "batch_seconds",
+        ral_json_number(ral_now_s() - u->began_s), "batch_cpu_seconds",
+        ral_json_number(ral_cpu_s() - u->began_cpu_s));
 
     if (j && more)
         json_object_update(j, more);
@@ -286,6 +289,8 @@ static int run_rl(struct update *u, char *const *inputs, size_t ninputs)
     size_t parts;
     int rc;
 
+    u->began_s = ral_now_s();
+    u->began_cpu_s = ral_cpu_s();
     if ((rc = open_reference(u)) < 0 ||
         (rc = ral_held_read(&u->held, &conf, inputs, ninputs, u->err)) < 0)
         return rc;

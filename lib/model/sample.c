@@ -8,6 +8,8 @@
 #include "base/rng.h"
 #include "nn/kernels.h"
 
+enum { CHUNK = 256 }; // probabilities that are summed at once
+
 float ral_sampling_tau(const struct ral_sampling *s)
 {
     return s->temperature > 0 ? (float)s->temperature : 1.0f;
@@ -111,29 +113,48 @@ static size_t keep(const struct ral_sampling *s, size_t V, const float *p,
     return k;
 }
 
+/* Sum of chunk i of p[n]. */
+static double chunk(const struct ral_kernels *k, const float *p, size_t n,
+                    size_t i)
+{
+    return (double)k->sum(p + i, n - i < CHUNK ? n - i : CHUNK);
+}
+
+/* The first i whose running sum is over uniform times the whole: by chunks,
+ * then inside the one that it falls into. */
+static size_t walk(const struct ral_kernels *k, const float *p, size_t n,
+                   double uniform)
+{
+    double total = 0, sum = 0, more;
+    size_t i = 0;
+
+    for (size_t c = 0; c < n; c += CHUNK)
+        total += chunk(k, p, n, c);
+    for (; i + CHUNK < n; i += CHUNK, sum = more)
+        if ((more = sum + chunk(k, p, n, i)) > uniform * total)
+            break;
+    for (; i + 1 < n; i++)
+        if ((sum += (double)p[i]) > uniform * total)
+            break;
+    while (i > 0 && !(p[i] > 0)) // rounding may lead past the last
+        i--;
+    return i;
+}
+
 int32_t ral_sample(const struct ral_sampling *s, const struct ral_kernels *k,
                    size_t V, const float *x, double lse, double uniform,
                    float *p, int32_t *order)
 {
-    const bool all = s->top_p >= 1 && s->top_k <= 0;
-    double total = 0, sum = 0;
-    size_t n = V, last = 0;
+    size_t n;
 
     if (s->temperature <= 0)
         return argmax(V, x);
     k->exp_shift(V, x, (float)lse, p);
-    if (!all) {
-        n = keep(s, V, p, x, order);
-        order += V - n;
-    }
+    if (s->top_p >= 1 && s->top_k <= 0)
+        return (int32_t)walk(k, p, V, uniform);
+    n = keep(s, V, p, x, order);
+    order += V - n;
     for (size_t i = 0; i < n; i++)
-        total += (double)p[all ? i : (size_t)order[i]];
-    for (size_t i = 0; i < n && sum <= uniform * total; i++) {
-        const double more = (double)p[all ? i : (size_t)order[i]];
-
-        sum += more;
-        if (more > 0)
-            last = i;
-    }
-    return all ? (int32_t)last : order[last];
+        p[i] = p[order[i]]; // ascending: nothing is overwritten too early
+    return order[walk(k, p, n, uniform)];
 }

@@ -1,7 +1,7 @@
 /* lib/model/vision.c - the tower: patches to features of visual tokens.
  *
- * Patches are gathered into window order before the first product; rows are
- * independent until attention, so the order of the rest follows.
+ * Rows are gathered into window order after the first product, which shortens
+ * them; they are independent until attention, so the order of the rest follows.
  */
 #include "model/vision.h"
 
@@ -57,18 +57,14 @@ struct walk {
     const struct ral_picture *pic;
     size_t first;  // units before this picture
     size_t k;      // units placed so far
-    const float *patches;
 };
 
 static void place_unit(struct walk *w, size_t uy, size_t ux)
 {
     const struct ral_vision_config *c = &w->m->config.vision;
     const size_t m = c->merge, quarter = c->width / c->heads / 4;
-    const size_t unit = uy * (w->pic->w / m) + ux, P = patch_numbers(c);
 
-    w->v->order[w->k] = w->first + unit;
-    memcpy(w->v->input + w->k * m * m * P, w->pic->patches + unit * m * m * P,
-           m * m * P * sizeof(float));
+    w->v->order[w->k] = w->first + uy * (w->pic->w / m) + ux;
     for (size_t i = 0; i < m * m; i++) {
         const size_t at[2] = {uy * m + i / m, ux * m + i % m};
 
@@ -122,6 +118,8 @@ static int prepare(const struct ral_model *m, const struct ral_picture *p,
     size_t windows = 0, longest = 0;
 
     memset(v, 0, sizeof(*v));
+    v->picture = p;
+    v->pictures = n;
     for (size_t i = 0; i < n; i++) {
         longest = p[i].h > longest ? p[i].h : longest;
         longest = p[i].w > longest ? p[i].w : longest;
@@ -130,10 +128,9 @@ static int prepare(const struct ral_model *m, const struct ral_picture *p,
                    ((p[i].w / c->merge + edge - 1) / edge);
     }
     v->order = RAL_NEW(a, size_t, v->units);
-    v->input = RAL_NEW(a, float, v->units * mm * patch_numbers(c));
     w.cos = RAL_NEW(a, float, v->units * mm * (D / 2));
     w.sin = RAL_NEW(a, float, v->units * mm * (D / 2));
-    if (!v->order || !v->input || !w.cos || !w.sin ||
+    if (!v->order || !w.cos || !w.sin ||
         ral_rotary_init(&w.table, longest, D / 4, m->vision_freq, a) < 0 ||
         layout_alloc(&v->windows, windows, a) < 0 ||
         layout_alloc(&v->frames, n, a) < 0)
@@ -153,6 +150,61 @@ static int prepare(const struct ral_model *m, const struct ral_picture *p,
         w.pic = &p[i];
         place_picture(&w);
     }
+    return 0;
+}
+
+/* Units of rows between raster order, x, and window order, y. */
+static void to_windows(const struct ral_vision_saved *v, size_t C,
+                       const float *x, float *y)
+{
+    const size_t unit = v->stack.N / v->units * C;
+
+    for (size_t k = 0; k < v->units; k++)
+        memcpy(y + k * unit, x + v->order[k] * unit, unit * sizeof(float));
+}
+
+static void from_windows(const struct ral_vision_saved *v, size_t C,
+                         const float *y, float *x)
+{
+    const size_t unit = v->stack.N / v->units * C;
+
+    for (size_t k = 0; k < v->units; k++)
+        memcpy(x + v->order[k] * unit, y + k * unit, unit * sizeof(float));
+}
+
+static int embed_forward(const struct ral_model *m, struct ral_vision_saved *v,
+                         struct ral_arena *a)
+{
+    const size_t C = v->stack.width, P = patch_numbers(&m->config.vision);
+    float *raster, *at;
+
+    v->x = RAL_NEW(a, float, v->stack.N * C);
+    at = raster = RAL_NEW(a, float, v->stack.N * C);
+    if (!v->x || !raster)
+        return -RAL_ENOMEM;
+    for (const struct ral_picture *p = v->picture;
+         p < v->picture + v->pictures; at += p->h * p->w * C, p++)
+        ral_linear_forward(m, (struct ral_linear){m->table.patch, -1},
+                           p->h * p->w, p->patches, P, false, at, C);
+    to_windows(v, C, raster, v->x);
+    return 0;
+}
+
+static int embed_backward(const struct ral_model *m,
+                          const struct ral_vision_saved *v, const float *dx,
+                          float *grad, struct ral_arena *a)
+{
+    const size_t C = v->stack.width, P = patch_numbers(&m->config.vision);
+    float *raster = RAL_NEW(a, float, v->stack.N * C), *at = raster;
+
+    if (!raster)
+        return -RAL_ENOMEM;
+    from_windows(v, C, dx, raster);
+    for (const struct ral_picture *p = v->picture;
+         p < v->picture + v->pictures; at += p->h * p->w * C, p++)
+        ral_linear_backward(m, (struct ral_linear){m->table.patch, -1},
+                            p->h * p->w, p->patches, P, at, C, false, NULL, 0,
+                            grad);
     return 0;
 }
 
@@ -197,20 +249,15 @@ int ral_vision_forward(const struct ral_model *m, const struct ral_picture *p,
                        float *features, struct ral_arena *a)
 {
     const struct ral_vision_config *c = &m->config.vision;
-    const size_t P = patch_numbers(c);
     const struct ral_mark mark = ral_arena_mark(a);
-    const struct ral_linear embed = {m->table.patch, -1};
     struct ral_kv kv;
     int rc;
 
-    if ((rc = prepare(m, p, n, v, a)) < 0 || (rc = make_kv(v, &kv, a)) < 0)
+    if ((rc = prepare(m, p, n, v, a)) < 0 || (rc = make_kv(v, &kv, a)) < 0 ||
+        (rc = embed_forward(m, v, a)) < 0)
         return rc;
-    v->x = RAL_NEW(a, float, v->stack.N * c->width);
-    v->block = RAL_ZNEW(a, struct ral_saved, c->depth);
-    if (!v->x || !v->block)
+    if (!(v->block = RAL_ZNEW(a, struct ral_saved, c->depth)))
         return -RAL_ENOMEM;
-    ral_linear_forward(m, embed, v->stack.N, v->input, P, false, v->x,
-                       c->width);
     for (size_t i = 0; i < c->depth; i++)
         if ((rc = ral_block_forward(&v->stack, &m->table.tower[i],
                                     c->full[i] ? &v->frames : &v->windows,
@@ -269,9 +316,7 @@ int ral_vision_backward(const struct ral_model *m,
                                 c->full[i] ? &v->frames : &v->windows, &kv,
                                 &v->block[i], NULL, dx, grad, a);
     if (rc == 0)
-        ral_linear_backward(m, (struct ral_linear){m->table.patch, -1},
-                            v->stack.N, v->input, patch_numbers(c), dx,
-                            c->width, false, NULL, 0, grad);
+        rc = embed_backward(m, v, dx, grad, a);
     ral_arena_rewind(a, mark);
     return rc;
 }

@@ -12,13 +12,14 @@ struct ral_picture {
     const float *patches;
 };
 
-/* What the backward needs, in window order. */
+/* What the backward needs, in window order; the pictures are borrowed. */
 struct ral_vision_saved {
+    const struct ral_picture *picture;
+    size_t pictures;
     struct ral_stack stack;
     struct ral_layout windows, frames;
     size_t units;          // visual tokens
     size_t *order;         // [units] place of the k-th unit in raster order
-    float *input;          // [N][patch numbers]
     struct ral_saved *block;
     float *x, *r, *normed; // [N][width], [N], [units][merged]
     float *inner, *act;    // [units][merged] before and after GELU

@@ -79,8 +79,9 @@ int ral_kv_init(struct ral_kv *kv, struct ral_arena *a, size_t KV, size_t D,
                           .slots = round_up(slots, RAL_PANEL)};
     if (__builtin_mul_overflow(KV, kv->slots, &nk) ||
         __builtin_mul_overflow(nk, kv->Dp, &nv) ||
-        !(kv->k = RAL_ZNEW(a, float, nk *D)) ||
-        !(kv->v = RAL_ZNEW(a, float, nv)))
+        !(kv->k = RAL_NEW(a, float, nk * D)) ||
+        !(kv->v = D == kv->Dp ? RAL_NEW(a, float, nv)
+                              : RAL_ZNEW(a, float, nv)))
         return -RAL_ENOMEM;
     return 0;
 }
