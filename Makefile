@@ -83,6 +83,11 @@ demo: all
 	PATH=$(abspath $O):$$PATH SEED=$(SEED) QUICK=$(QUICK) DEMO=$(DEMO) \
 	    sh share/demo/demo.sh
 
+# Speed and memory beside their floors; no test: a missed floor is printed.
+BENCH    = $(patsubst tests/%.c,$O/%,$(wildcard tests/bench/*.c))
+bench: all $(BENCH)
+	O=$(abspath $O) sh tests/bench/bench.sh
+
 install: all $O/libral.a
 	install -d $(DEST)/bin $(DEST)/lib/pkgconfig $(DEST)/share/ral
 	for f in $(CMDS) $(SCRIPTS); do install $$f $(DEST)/bin || exit 1; done
@@ -101,6 +106,6 @@ install: all $O/libral.a
 clean:
 	rm -rf build
 
-.PHONY: all units check check-bad fuzz photos demo install clean
+.PHONY: all units check check-bad fuzz photos demo bench install clean
 .SECONDARY:
 -include $(shell find $O -name '*.d' 2>/dev/null)
