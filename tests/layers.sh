@@ -18,7 +18,6 @@ model 2
 rl 2
 reward 2
 synth 2
-dist 2
 train 3
 eval 3
 job 4

@@ -70,6 +70,13 @@ int ral_metrics_open(struct ral_metrics *m, const char *path,
 int ral_metrics_put(struct ral_metrics *m, json_t *obj, struct ral_err *err);
 void ral_metrics_close(struct ral_metrics *m);
 
+/**
+ * Whether failed of n records are too many. most < 0: a tenth, and more is the
+ * data's fault; else it was asked for.
+ * @return 0, -RAL_EINVAL or -RAL_ECHECK
+ */
+int ral_failures(double most, size_t failed, size_t n);
+
 /* A number, or null for NaN and infinities, which JSON has not. */
 json_t *ral_json_number(double x);
 

@@ -14,8 +14,7 @@ struct distill {
     struct ral_objective objective;
     struct ral_held held;
     struct ral_metrics metrics;
-    struct ral_progress progress;
-    struct ral_arena a, batch;
+    struct ral_arena a;
     struct ral_err *err;
 };
 
@@ -64,24 +63,21 @@ static int put_metrics(struct distill *d, const struct ral_step_stats *t,
                        double seconds)
 {
     const double R = (double)(t->response_tokens ? t->response_tokens : 1);
-    json_t *j = ral_training_metrics("ral-distill", &d->policy.state, t,
-                                     d->objective.adamw.lr, seconds);
-    json_t *more = json_pack(
-        "{s:o,s:o,s:o,s:o,s:I}", "kd", ral_json_number(t->kd / R), "jsd",
-        ral_json_number(t->attn_rows ? t->jsd / (double)t->attn_rows : 0),
-        "attn_loss", ral_json_number(t->attn_loss), "attn_share",
-        ral_json_number(t->attn_share), "attn_skipped",
-        (json_int_t)t->attn_skipped);
+    json_t *more = ral_attention_metrics(t);
 
-    if (j && more)
-        json_object_update(j, more);
-    json_decref(more);
-    return ral_metrics_put(&d->metrics, j, d->err);
+    json_object_set_new(more, "kd", ral_json_number(t->kd / R));
+    return ral_metrics_put(&d->metrics,
+                           ral_training_metrics("ral-distill",
+                                                &d->policy.state, t,
+                                                d->objective.adamw.lr, seconds,
+                                                more),
+                           d->err);
 }
 
-static int update(struct distill *d, const struct ral_train_group *const *g,
-                  size_t n)
+static int update(void *ctx, const struct ral_train_group *const *g, size_t n,
+                  size_t number, size_t of)
 {
+    struct distill *d = ctx;
     struct ral_step_stats t;
     const double began = ral_now_s();
     int rc;
@@ -91,9 +87,8 @@ static int update(struct distill *d, const struct ral_train_group *const *g,
                         d->err);
     if (rc < 0)
         return rc;
-    ral_progress_add(&d->progress, 1);
-    ral_debug(d->log, "loss %.5f, KL %.4f, J %.4f nats", t.loss,
-              t.kd / (double)t.response_tokens,
+    ral_debug(d->log, "update %zu of %zu: loss %.5f, KL %.4f, J %.4f nats",
+              number, of, t.loss, t.kd / (double)t.response_tokens,
               t.attn_rows ? t.jsd / (double)t.attn_rows : 0);
     return put_metrics(d, &t, ral_now_s() - began);
 }
@@ -101,28 +96,12 @@ static int update(struct distill *d, const struct ral_train_group *const *g,
 static int run(struct distill *d)
 {
     const struct ral_distill_job *j = d->job;
-    const size_t n = d->held.n;
-    const size_t parts = (size_t)j->mini_batches < n ? (size_t)j->mini_batches
-                                                     : n;
-    const struct ral_train_group **list =
-        RAL_NEW(&d->batch, const struct ral_train_group *, n);
-    int rc = 0;
+    const size_t n = d->held.n, asked = (size_t)j->mini_batches;
 
-    if (!list)
-        return ral_err_set(d->err, -RAL_ENOMEM, "out of memory");
     d->policy.state.step++;
-    ral_progress_begin(&d->progress, d->log, "made", "updates",
-                       parts * (size_t)j->iterations);
-    for (int64_t i = 0; rc == 0 && i < j->iterations; i++) {
-        if ((rc = ral_held_order(&d->held, d->common->seed, (uint32_t)i, list,
-                                 &d->batch, d->err)) < 0)
-            break;
-        for (size_t k = 0; rc == 0 && k < parts; k++)
-            rc = update(d, list + n * k / parts,
-                        n * (k + 1) / parts - n * k / parts);
-    }
-    ral_progress_end(&d->progress);
-    return rc;
+    return ral_held_updates(&d->held, asked < n ? asked : n,
+                            (size_t)j->iterations, d->common->seed, d->log,
+                            update, d, d->err);
 }
 
 static int start(struct distill *d, char *const *streams, size_t n)
@@ -184,6 +163,5 @@ int ral_distill_run(const struct ral_distill_job *job,
     ral_policy_close(&d.policy);
     ral_policy_close(&d.teacher);
     ral_arena_release(&d.a);
-    ral_arena_release(&d.batch);
     return rc;
 }

@@ -674,13 +674,12 @@ static int log_results(struct eval *e, json_t *v)
 
 static int check_failed(struct eval *e)
 {
-    const bool asked = e->job->max_failed >= 0;
-    const double most = asked ? e->job->max_failed : 0.1;
+    const int code =
+        ral_failures(e->job->max_failed, e->failed, e->records);
 
-    if ((double)e->failed <= most * (double)e->records)
+    if (code == 0)
         return 0;
-    return ral_err_set(e->err, asked ? -RAL_ECHECK : -RAL_EINVAL,
-                       "%zu of %zu records failed; the first: %s", e->failed,
+    return ral_err_set(e->err, code, "%zu of %zu records failed; the first: %s", e->failed,
                        e->records, e->first);
 }
 

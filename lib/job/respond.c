@@ -324,13 +324,11 @@ static bool batch_full(const struct respond *r)
 
 static int too_many(const struct respond *r, size_t of)
 {
-    const bool asked = r->conf->max_failed >= 0;
-    const double most = asked ? r->conf->max_failed : 0.1;
+    const int code = ral_failures(r->conf->max_failed, r->stats->failed, of);
 
-    if ((double)r->stats->failed <= most * (double)of)
+    if (code == 0)
         return 0;
-    return ral_err_set(r->err, asked ? -RAL_ECHECK : -RAL_EINVAL,
-                       "%s%s", r->stats->first,
+    return ral_err_set(r->err, code, "%s%s", r->stats->first,
                        r->stats->failed > 1 ? " (and more rows failed)" : "");
 }
 

@@ -27,8 +27,10 @@ static int check_job(const struct ral_rollout_job *j, size_t nrows,
         bad = "one file of rows at a time: use --shard or run it twice";
     else if (j->samples < 1 || j->samples > 4096)
         bad = "-n must be 1 to 4096";
-    else if (j->draw < 0 || j->limit < 0 || j->batch < 0 || j->batch > 4096)
-        bad = "--draw, --limit and --batch must not be negative";
+    else if (j->draw < 0 || j->limit < 0 || j->batch < 0 ||
+             j->batch > RAL_RESPOND_BATCH_MAX)
+        bad = "--draw, --limit and --batch must not be negative, --batch at "
+              "most 4096";
     else if (j->step < 1)
         bad = "--step counts from 1";
     else if (j->max_tokens < 1 || j->max_tokens > 1 << 20)

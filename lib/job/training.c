@@ -243,22 +243,46 @@ void ral_held_release(struct ral_held *h)
     memset(h, 0, sizeof *h);
 }
 
-int ral_held_order(const struct ral_held *h, uint64_t seed, uint32_t iteration,
-                   const struct ral_train_group **list, struct ral_arena *a,
-                   struct ral_err *err)
+/* All groups in the order of one pass: of (seed, stream's step, iteration). */
+static void shuffle(const struct ral_held *h, uint64_t seed, size_t iteration,
+                    size_t *order, const struct ral_train_group **list)
 {
-    const struct ral_mark mark = ral_arena_mark(a);
-    size_t *order = RAL_NEW(a, size_t, h->n);
     struct ral_rng rng;
 
-    if (!order)
-        return ral_err_set(err, -RAL_ENOMEM, "out of memory");
-    ral_rng_init(&rng, seed, h->info.step, iteration);
+    ral_rng_init(&rng, seed, h->info.step, (uint32_t)iteration);
     ral_rng_permute(&rng, order, h->n);
     for (size_t i = 0; i < h->n; i++)
         list[i] = &h->group[order[i]];
-    ral_arena_rewind(a, mark);
-    return 0;
+}
+
+int ral_held_updates(const struct ral_held *h, size_t parts, size_t iterations,
+                     uint64_t seed, const struct ral_log *log,
+                     int (*update)(void *ctx,
+                                   const struct ral_train_group *const *g,
+                                   size_t n, size_t number, size_t of),
+                     void *ctx, struct ral_err *err)
+{
+    const struct ral_train_group **list = calloc(h->n, sizeof *list);
+    size_t *order = calloc(h->n, sizeof *order);
+    struct ral_progress progress;
+    int rc = list && order ? 0
+                           : ral_err_set(err, -RAL_ENOMEM, "out of memory");
+
+    ral_progress_begin(&progress, log, "made", "updates", parts * iterations);
+    for (size_t i = 0; rc == 0 && i < iterations; i++) {
+        shuffle(h, seed, i, order, list);
+        for (size_t k = 0; rc == 0 && k < parts; k++) {
+            const size_t lo = h->n * k / parts, hi = h->n * (k + 1) / parts;
+
+            rc = update(ctx, list + lo, hi - lo, i * parts + k + 1,
+                        parts * iterations);
+            ral_progress_add(&progress, 1);
+        }
+    }
+    ral_progress_end(&progress);
+    free(list);
+    free(order);
+    return rc;
 }
 
 int ral_held_pictures(const struct ral_held *h, const struct ral_processor *p,
@@ -344,6 +368,16 @@ int ral_training_save(const struct ral_policy *p, const char *out, bool force,
 
 /* ---- metrics ---- */
 
+json_t *ral_attention_metrics(const struct ral_step_stats *t)
+{
+    return json_pack(
+        "{s:o,s:o,s:o,s:I}", "jsd",
+        ral_json_number(t->attn_rows ? t->jsd / (double)t->attn_rows : 0),
+        "attn_loss", ral_json_number(t->attn_loss), "attn_share",
+        ral_json_number(t->attn_share), "attn_skipped",
+        (json_int_t)t->attn_skipped);
+}
+
 static double mean(double sum, size_t n)
 {
     return n ? sum / (double)n : 0;
@@ -351,9 +385,9 @@ static double mean(double sum, size_t n)
 
 json_t *ral_training_metrics(const char *program, const struct ral_state *s,
                              const struct ral_step_stats *t, double lr,
-                             double seconds)
+                             double seconds, json_t *more)
 {
-    return json_pack(
+    json_t *j = json_pack(
         "{s:s,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:I,s:o,s:o,s:o,s:I,s:b}",
         "program", program, "step", (json_int_t)s->step, "update",
         (json_int_t)(s->updates + s->skipped), "loss",
@@ -367,4 +401,9 @@ json_t *ral_training_metrics(const char *program, const struct ral_state *s,
         ral_json_number((double)t->tokens / seconds), "samples_per_s",
         ral_json_number((double)t->samples / seconds), "peak_bytes",
         (json_int_t)ral_peak_rss(), "skipped", (int)t->skipped);
+
+    if (more)
+        json_object_update(j, more);
+    json_decref(more);
+    return j;
 }

@@ -71,10 +71,17 @@ int ral_held_read(struct ral_held *h, const struct ral_held_conf *conf,
                   char *const *files, size_t nfiles, struct ral_err *err);
 void ral_held_release(struct ral_held *h);
 
-/* All groups in the order of one pass: of (seed, stream's step, iteration). */
-int ral_held_order(const struct ral_held *h, uint64_t seed, uint32_t iteration,
-                   const struct ral_train_group **list, struct ral_arena *a,
-                   struct ral_err *err);
+/**
+ * iterations passes over all groups, each in parts optimiser steps (at most
+ * one a group): update is called with the groups of each, and its number from
+ * 1 of all. Progress is shown on log.
+ */
+int ral_held_updates(const struct ral_held *h, size_t parts, size_t iterations,
+                     uint64_t seed, const struct ral_log *log,
+                     int (*update)(void *ctx,
+                                   const struct ral_train_group *const *g,
+                                   size_t n, size_t number, size_t of),
+                     void *ctx, struct ral_err *err);
 
 /* A held group's pictures, decoded again for one micro-batch. */
 int ral_held_pictures(const struct ral_held *h, const struct ral_processor *p,
@@ -88,9 +95,13 @@ int ral_training_out_check(const char *out, bool force, struct ral_err *err);
 int ral_training_save(const struct ral_policy *p, const char *out, bool force,
                       const char *recipe, struct ral_err *err);
 
-/* The metrics of one optimiser step; a new object, or NULL. */
+/* Of the attention term, for ral_training_metrics. */
+json_t *ral_attention_metrics(const struct ral_step_stats *t);
+
+/* The metrics of one optimiser step and more (taken over; may be NULL); a new
+ * object, or NULL. */
 json_t *ral_training_metrics(const char *program, const struct ral_state *s,
                              const struct ral_step_stats *t, double lr,
-                             double seconds);
+                             double seconds, json_t *more);
 
 #endif

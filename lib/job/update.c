@@ -136,7 +136,7 @@ static int sft_step(struct update *u, struct ral_rows *rows, const char *root)
     return ral_metrics_put(&u->metrics,
                            ral_training_metrics("ral-update --sft", s, &stats,
                                                 u->objective.adamw.lr,
-                                                ral_now_s() - began),
+                                                ral_now_s() - began, NULL),
                            u->err);
 }
 
@@ -182,31 +182,32 @@ static int rl_metrics(struct update *u, const struct ral_step_stats *t,
                       double seconds)
 {
     const size_t R = t->response_tokens ? t->response_tokens : 1;
-    json_t *j = ral_training_metrics("ral-update", &u->policy.state, t,
-                                     u->objective.adamw.lr, seconds);
-    json_t *more = json_pack(
-        "{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:o,s:o}", "reward",
-        ral_json_number(u->held.reward), "kl",
-        ral_json_number(t->pg.kl / (double)R), "clip_fraction",
-        ral_json_number(t->pg.clipped / (double)R), "jsd",
-        ral_json_number(t->attn_rows ? t->jsd / (double)t->attn_rows : 0),
-        "attn_loss", ral_json_number(t->attn_loss), "attn_share",
-        ral_json_number(t->attn_share), "dlogp",
-        ral_json_number(t->pg.dlogp / (double)R), "dlogp_max",
-        ral_json_number(t->pg.dlogp_max), "attn_skipped",
-        (json_int_t)t->attn_skipped, "batch_seconds",
-        ral_json_number(ral_now_s() - u->began_s), "batch_cpu_seconds",
-        ral_json_number(ral_cpu_s() - u->began_cpu_s));
+    json_t *more = ral_attention_metrics(t);
+    json_t *pg = json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "reward",
+                           ral_json_number(u->held.reward), "kl",
+                           ral_json_number(t->pg.kl / (double)R),
+                           "clip_fraction",
+                           ral_json_number(t->pg.clipped / (double)R), "dlogp",
+                           ral_json_number(t->pg.dlogp / (double)R),
+                           "dlogp_max", ral_json_number(t->pg.dlogp_max),
+                           "batch_seconds",
+                           ral_json_number(ral_now_s() - u->began_s),
+                           "batch_cpu_seconds",
+                           ral_json_number(ral_cpu_s() - u->began_cpu_s));
 
-    if (j && more)
-        json_object_update(j, more);
-    json_decref(more);
-    return ral_metrics_put(&u->metrics, j, u->err);
+    json_object_update(more, pg);
+    json_decref(pg);
+    return ral_metrics_put(&u->metrics,
+                           ral_training_metrics("ral-update", &u->policy.state,
+                                                t, u->objective.adamw.lr,
+                                                seconds, more),
+                           u->err);
 }
 
-static int rl_update(struct update *u, const struct ral_train_group **g,
+static int rl_update(void *ctx, const struct ral_train_group *const *g,
                      size_t n, size_t number, size_t of)
 {
+    struct update *u = ctx;
     struct ral_state *s = &u->policy.state;
     struct ral_step_stats t;
     const double began = ral_now_s();
@@ -215,7 +216,6 @@ static int rl_update(struct update *u, const struct ral_train_group **g,
     u->objective.adamw = ral_optim_now(&u->job->optim, s);
     if ((rc = ral_train_step(s, &u->objective, g, n, &t, &u->a, u->err)) < 0)
         return rc;
-    ral_progress_add(&u->progress, 1);
     if (t.skipped)
         ral_info(u->log,
                  "update %zu of %zu skipped: all advantages are 0 and "
@@ -231,22 +231,6 @@ static int rl_update(struct update *u, const struct ral_train_group **g,
                                                           : 1),
                   t.grad_norm);
     return rl_metrics(u, &t, ral_now_s() - began);
-}
-
-/* One pass over the batch in an order of (seed, step, iteration). */
-static int rl_iteration(struct update *u, size_t parts, size_t iteration,
-                        const struct ral_train_group **list)
-{
-    const size_t n = u->held.n, of = parts * (size_t)u->job->iterations;
-    int rc = ral_held_order(&u->held, u->common->seed, (uint32_t)iteration,
-                            list, &u->batch, u->err);
-
-    for (size_t k = 0; rc == 0 && k < parts; k++) {
-        const size_t lo = n * k / parts, hi = n * (k + 1) / parts;
-
-        rc = rl_update(u, list + lo, hi - lo, iteration * parts + k + 1, of);
-    }
-    return rc;
 }
 
 static int open_reference(struct update *u)
@@ -285,7 +269,6 @@ static int run_rl(struct update *u, char *const *inputs, size_t ninputs)
         .attention = j->attn_coef > 0,
         .reference = j->beta > 0,
     };
-    const struct ral_train_group **list;
     size_t parts;
     int rc;
 
@@ -306,19 +289,12 @@ static int run_rl(struct update *u, char *const *inputs, size_t ninputs)
                  "equal weights the attention term and its gradient are 0; "
                  "raise num_mini_batches or num_iterations",
                  j->attn_coef);
-    list = RAL_NEW(&u->batch, const struct ral_train_group *, u->held.n);
-    if (!list)
-        return out_of_memory(u);
     u->objective.pictures = stream_pictures;
     u->objective.temperature =
         u->held.info.greedy ? 1.0f : (float)u->held.info.temperature;
     u->policy.state.step++;
-    ral_progress_begin(&u->progress, u->log, "made", "updates",
-                       parts * (size_t)j->iterations);
-    for (size_t i = 0; rc == 0 && i < (size_t)j->iterations; i++)
-        rc = rl_iteration(u, parts, i, list);
-    ral_progress_end(&u->progress);
-    return rc;
+    return ral_held_updates(&u->held, parts, (size_t)j->iterations,
+                            u->common->seed, u->log, rl_update, u, u->err);
 }
 
 static int set_objective(struct update *u)

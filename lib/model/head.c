@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum {
-    COLUMNS = 4096,      // of one (max, sum) pair: EXACT.md rule 6
+    COLUMNS = 4096,      // of one (max, sum) pair, joined in order
     LOGITS = 4 << 20,    // numbers of a chunk of rows, 16 MB
     SERIAL = 1 << 15,    // of so few one thread makes short work
 };

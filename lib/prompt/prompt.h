@@ -48,7 +48,8 @@ struct ral_medium {
     float *patches;           // [h*w][numbers of a patch], merge-block order
 };
 
-/* Lives in the arena it was made in. */
+/* Arrays live in the arena it was made in; paths and messages point into the
+ * row, which must outlive the prompt. */
 struct ral_prompt {
     int32_t *ids; // [P]
     size_t P;
@@ -77,8 +78,9 @@ int ral_prompt_build(struct ral_prompt *out, const struct ral_processor *p,
 void ral_prompt_release(struct ral_prompt *out);
 
 /**
- * Decodes, resizes and cuts one picture. digest, when not NULL, must be the
- * file's. grid h, w when not 0 must come out again.
+ * Decodes, resizes and cuts one picture. path, below root, is borrowed.
+ * digest, when not NULL, must be the file's. @return 0, -RAL_EIO for a file
+ * that cannot be read, -RAL_EINVAL for one that is no picture or another one.
  */
 int ral_medium_load(struct ral_medium *m, const struct ral_processor *p,
                     const char *root, const char *path, const char *digest,

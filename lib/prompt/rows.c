@@ -83,8 +83,8 @@ static int open_lines(struct ral_rows *r, struct ral_err *err)
         return spool(r, STDIN_FILENO, err);
     if (stat(path, &st) < 0 || !S_ISFIFO(st.st_mode))
         return ral_lines_open(&r->lines, path, LINE_MAX_BYTES, err);
-    if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
-        return ral_err_errno(err, "%s: cannot open", path);
+    if ((fd = ral_open_read(path, err)) < 0)
+        return fd;
     rc = spool(r, fd, err);
     close(fd);
     return rc;
@@ -259,15 +259,9 @@ static int read_index(struct ral_rows *r, struct ral_err *err)
     size_t len;
     int rc;
 
-    while ((rc = ral_lines_next(r->lines, &line, &len, err)) > 0) {
-        if (r->all == 0 && len >= 4 && !memcmp(line, "\x28\xb5\x2f\xfd", 4))
-            return ral_err_set(err, -RAL_EINVAL,
-                               "%s: a record stream where rows (JSONL) are "
-                               "expected",
-                               r->name);
+    while ((rc = ral_lines_next(r->lines, &line, &len, err)) > 0)
         if ((rc = note(r, line, len, err)) < 0)
             return rc;
-    }
     if (rc < 0)
         return rc;
     if (r->all == 0)

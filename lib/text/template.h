@@ -35,7 +35,7 @@ struct ral_template {
  * must not be able to end it. Such text is refused, and so are videos, roles
  * other than system, user, assistant, and an item that is two things.
  *
- * @param messages  array of {role, content}: DESIGN of rows; content is a
+ * @param messages  array of {role, content}: content is a
  *                  string or items {"type": "text"|"image", ...}
  * @param images    set to the number of pictures; may be NULL
  * @return 0 or negative; out->len is unchanged then.

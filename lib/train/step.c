@@ -124,8 +124,7 @@ static int score_reference(struct step *t, const struct micro *mb)
     from = logp;
     for (size_t i = 0; rc == 0 && i < mb->n; i++) {
         for (size_t k = 0; k < mb->g[i]->G; k++) {
-            struct ral_train_sample *s =
-                (struct ral_train_sample *)(uintptr_t)&mb->g[i]->sample[k];
+            struct ral_train_sample *s = &mb->g[i]->sample[k];
 
             if (s->logp_ref)
                 memcpy(s->logp_ref, from, s->T * sizeof *from);
@@ -490,7 +489,7 @@ int ral_train_step(struct ral_state *s, const struct ral_objective *o,
 
     if (rc < 0)
         return rc;
-    if (!has_gradient(o, g, n)) {
+    if (!has_gradient(o, g, n)) { // computed all the same, for the metrics
         stats->skipped = true;
         s->skipped++;
         return 0;

@@ -26,7 +26,7 @@ struct ral_train_group {
     const int32_t *prompt; // [P]
     size_t P;
     size_t visual;         // visual tokens among them, to plan memory
-    const struct ral_train_sample *sample;
+    struct ral_train_sample *sample; // [G], logp_ref filled by the step
     size_t G;
     const void *source;    // what pictures needs to load its media
 };

@@ -29,7 +29,7 @@ static const struct {
     struct ral_sampling sampling;
     /* XXH3-64 of everything that check_model() reads from the first way: see
      * hash_all(). Printed by each run; a change of it means that the forward
-     * has other bits than before (EXACT), or that fixture_a, the prompts
+     * has other bits than before, or that fixture_a, the prompts
      * above or the random weights were changed. */
     uint64_t hash;
 } model[] = {

@@ -179,7 +179,7 @@ struct alone {
     size_t n;
 };
 
-static void split(const struct tiny_batch *b, struct alone *x)
+static void split(struct tiny_batch *b, struct alone *x)
 {
     x->n = b->n * b->G;
     for (size_t i = 0; i < x->n; i++) {
