@@ -35,7 +35,8 @@ struct ral_update_job {
     RAL_MODEL_SETTINGS, RAL_DATA_SETTINGS(&(j)->data),                         \
         RAL_SET_INT("sft.batch_size", &(j)->batch_size, 1, 1 << 20),           \
         RAL_SET_INT("sft.eval_every", NULL, 1, 1 << 30),                       \
-        RAL_SET_STR("sft.stop", NULL),                                         \
+        RAL_SET_STR("sft.stop", NULL), RAL_SET_STR("sft.slow_at", NULL),       \
+        RAL_SET_NUM("sft.slow_learning_rate", NULL, 0, 1),                     \
         RAL_OPTIM_SETTINGS("sft", &(j)->sft_optim),                            \
         RAL_SET_NUM("update.beta", &(j)->beta, 0, 1e6),                        \
         RAL_SET_NUM("update.epsilon", &(j)->epsilon, 0, 1e6),                  \

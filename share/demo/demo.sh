@@ -145,7 +145,7 @@ To try next:
   make demo SEED=$((seed + 1))
   ral-view --heatmap look.png $out/run/streams/1.ral
   make -j2 -f share/experiments/lambda/Makefile SEEDS="0 1 2"    lambda = 0 against 1
-  ral-train share/recipes/omniglot.yaml                          handwriting
+  share/recipes/omniglot.yaml, whose first lines tell how        handwriting
 END
 
 for file in heatmap_before.png heatmap_after.png learning_curve.png result.json \

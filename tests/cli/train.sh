@@ -44,6 +44,8 @@ sft:
   warmup_steps: 4
   max_steps: 12
   eval_every: 3
+  slow_at: accuracy>=0.0
+  slow_learning_rate: 5e-4
   stop: accuracy>=0.9
 rollout:
   num_generations: 4
@@ -71,6 +73,9 @@ expect 0 'a whole run' ral-train r.yaml -o straight
 holds 'a line a step' grep -q \
     'step 4 of 8: reward .*, accuracy .*, J .*, |dlogp| 0, .* s, ETA' err
 holds 'and one a chunk of SFT' grep -q 'SFT step 6 of 12: loss .*, accuracy' err
+sed -n 's/.*"program":"ral-update --sft".*"learning_rate":\([0-9.e-]*\),.*/\1/p' \
+    straight/metrics.jsonl | tail -n 6 | sort -u >rates
+holds 'sft.slow_at lowers the rate' is "$(xargs <rates)" 0.0005
 holds 'train.keep and train.save_every bound the disk' \
     is "$(ls straight | grep -x '[0-9]*' | xargs)" '0 3 6 7 8'
 holds 'RUN/0 is the end of SFT' is "$(readlink straight/0)" sft/12
@@ -114,7 +119,7 @@ holds 'one more is made' is "$(readlink killed/latest)" 9
 
 sed 's/beta:/betta:/' r.yaml >bad.yaml
 expect 2 'an unknown key' ral-train bad.yaml -o bad
-says "bad.yaml:25:3: unknown key 'update.betta'; did you mean 'update.beta'?"
+says "bad.yaml:27:3: unknown key 'update.betta'; did you mean 'update.beta'?"
 expect 2 'an unknown key of its own' ral-train -s train.step=3 r.yaml -o bad
 expect 2 'an unknown rule' ral-train -s reward.weights.exact=1 r.yaml -o bad
 says "no rule 'exact'"
@@ -125,6 +130,7 @@ expect 2 'an unknown option' ral-train --bogus r.yaml
 expect 2 'no recipe' ral-train -o bad
 expect 2 'a stop that is none' ral-train -s 'sft.stop=loss<1' r.yaml -o bad
 expect 1 'a missing recipe' ral-train none.yaml -o bad
+expect 2 'a place that is none' ral-train -s sft.slow_at=0.5 r.yaml -o bad
 holds 'none of them makes a folder' [ ! -e bad ]
 expect 1 'a program that fails stops the run' \
     ral-train -s data.train=none.jsonl r.yaml -o bad
