@@ -1,6 +1,7 @@
 /* cmd/ral-distill.c - a teacher's words and attention to a student. */
 #include <stdlib.h>
 
+#include "base/cpu.h"
 #include "job/distill.h"
 
 static void version(void)
@@ -32,7 +33,10 @@ int main(int argc, char **argv)
         RAL_COMMON_OPTS(&common, version),
         RAL_OPT_END,
     };
-    int rc = ral_opt_parse(opts, &argc, &argv,
+    int rc;
+
+    ral_threads_passive(argv);
+    rc = ral_opt_parse(opts, &argc, &argv,
                            "-t TEACHER -m DIR -o DIR [options] [STREAM...]",
                            "Distils a teacher into a student on the student's "
                            "own rollouts: token KL and attention divergence.",

@@ -1,6 +1,7 @@
 /* cmd/ral-eval.c - how often a policy is right, and where it looks. */
 #include <stdlib.h>
 
+#include "base/cpu.h"
 #include "job/eval.h"
 
 static void version(void)
@@ -47,7 +48,10 @@ int main(int argc, char **argv)
         RAL_COMMON_OPTS(&common, version),
         RAL_OPT_END,
     };
-    int rc = ral_opt_parse(opts, &argc, &argv,
+    int rc;
+
+    ral_threads_passive(argv);
+    rc = ral_opt_parse(opts, &argc, &argv,
                            "[-m DIR] [options] [ROWS.jsonl | STREAM...]",
                            "Answers rows greedily, or takes a stream's "
                            "answers, and measures them.",

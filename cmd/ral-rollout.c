@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cpu.h"
 #include "job/rollout.h"
 
 static void version(void)
@@ -54,6 +55,7 @@ int main(int argc, char **argv)
     };
     int rc;
 
+    ral_threads_passive(argv);
     memcpy(args, argv, (size_t)argc * sizeof *args);
     job.args = args + (argc > 0);
     job.n_args = (size_t)argc - (argc > 0);

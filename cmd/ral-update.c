@@ -1,6 +1,7 @@
 /* cmd/ral-update.c - training steps: GRPO with RAL, or SFT with --sft. */
 #include <stdlib.h>
 
+#include "base/cpu.h"
 #include "job/update.h"
 
 static void version(void)
@@ -37,7 +38,10 @@ int main(int argc, char **argv)
         RAL_COMMON_OPTS(&common, version),
         RAL_OPT_END,
     };
-    int rc = ral_opt_parse(opts, &argc, &argv,
+    int rc;
+
+    ral_threads_passive(argv);
+    rc = ral_opt_parse(opts, &argc, &argv,
                            "-m DIR -o DIR [options] [STREAM... | ROWS.jsonl]",
                            "Trains a policy on a scored stream, which is read "
                            "to its end first, and writes a checkpoint.",

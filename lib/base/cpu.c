@@ -1,7 +1,9 @@
 /* lib/base/cpu.c - which instruction sets the kernels may use. */
 #include "base/cpu.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static unsigned detect(void)
 {
@@ -33,6 +35,12 @@ int ral_cpu_flags(unsigned *flags, const char *cap, struct ral_err *err)
                            "RAL_CPU=%s: must be c, avx2 or avx512", cap);
     *flags = detect() & allowed;
     return 0;
+}
+
+void ral_threads_passive(char **argv)
+{
+    if (!getenv("OMP_WAIT_POLICY") && setenv("OMP_WAIT_POLICY", "passive", 1) == 0)
+        execv("/proc/self/exe", argv); // only a failure comes back
 }
 
 const char *ral_cpu_name(unsigned flags)
