@@ -234,8 +234,10 @@ void ral_matmul_part(const struct ral_nn *nn, const struct ral_weight *w,
     run(nn, &j);
 }
 
-/* Tiles of the backward products: fixed, so threads cannot change bits. */
-enum { TM = 128, TN = 256, CHUNK = 512, COLS = 64 };
+/* Tiles of the backward products depend on the shape alone, so threads cannot
+ * change bits. Those of a small dx are halved, to feed more threads.
+ */
+enum { TM = 256, TN = 512, CHUNK = 512, COLS = 64, SMALL = 1 << 20 };
 _Static_assert(TM *TN <= RAL_NN_SCRATCH, "scratch");
 
 /* One backward product: dx[M][K] = dy[M][N] W, or dW[N][K] = dy^T x. */
@@ -253,13 +255,20 @@ static size_t tiles_of(size_t n, size_t of)
     return (n + of - 1) / of;
 }
 
+static size_t dx_shrink(size_t M, size_t K)
+{
+    return M * K < SMALL ? 2 : 1;
+}
+
 static void dx_tile(const struct back *b, size_t t)
 {
-    const size_t across = tiles_of(b->K, TN);
-    const size_t m = t / across * TM, k = t % across * TN;
+    const size_t shrink = dx_shrink(b->M, b->K);
+    const size_t tm = TM / shrink, tn = TN / shrink;
+    const size_t across = tiles_of(b->K, tn);
+    const size_t m = t / across * tm, k = t % across * tn;
 
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans,
-                (int)min(b->M - m, TM), (int)min(b->K - k, TN), (int)b->N, 1,
+                (int)min(b->M - m, tm), (int)min(b->K - k, tn), (int)b->N, 1,
                 b->dy + m * b->lddy, (int)b->lddy, b->in + k, (int)b->ldin,
                 b->add, b->out + m * b->ldout + k, (int)b->ldout);
 }
@@ -270,7 +279,9 @@ void ral_matmul_dx(const struct ral_nn *nn, const struct ral_weight *w,
 {
     const struct back b = {M,    w->N, w->K, dy, w->data,
                            lddy, w->K, add,  dx, lddx};
-    const size_t tiles = tiles_of(M, TM) * tiles_of(w->K, TN);
+    const size_t shrink = dx_shrink(M, w->K);
+    const size_t tiles =
+        tiles_of(M, TM / shrink) * tiles_of(w->K, TN / shrink);
     const int threads = threads_for(nn, M * w->N * w->K);
 
     assert(w->dtype == RAL_F32);

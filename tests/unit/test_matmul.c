@@ -208,7 +208,7 @@ static void close_to(const float *x, const double *want, size_t n)
 /* More than one tile and chunk in every direction, with remainders. */
 START_TEST(backward_is_right_for_any_threads)
 {
-    enum { M = 1031, N = 131, K = 259, LDY = N + 2, LDX = K + 1 };
+    enum { M = 1031, N = 259, K = 517, LDY = N + 2, LDX = K + 1 };
     float *x = numbers(M * LDX, 1), *w = numbers(N * K, 2);
     float *dy = numbers(M * LDY, 3), *dx[3], *dw[3], *db[3];
     double *ref = calloc(M * K, sizeof(double));
