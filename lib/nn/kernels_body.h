@@ -335,11 +335,17 @@ static void panel(size_t rows, size_t K, enum ral_dtype t, const void *src,
         size_t i = 0;
 
         for (size_t r = 0; r < RAL_PANEL; r++) {
-            if (r < rows)
-                widen(t, (const unsigned char *)src + (r * ld + k) * size, n,
-                      tmp[r]);
-            else
+            const unsigned char *p =
+                (const unsigned char *)src + (r * ld + k) * size;
+
+            if (r >= rows) {
                 memset(tmp[r], 0, sizeof(tmp[r]));
+                continue;
+            }
+            widen(t, p, n, tmp[r]);
+            if (K - k >= 2 * KB) // rows change too soon for the hardware
+                for (size_t j = 0; j < KB * size; j += 64)
+                    __builtin_prefetch(p + KB * size + j, 0, 2);
         }
         for (; i + 8 <= n; i += 8)
             for (size_t r = 0; r < RAL_PANEL; r += 8)
