@@ -168,7 +168,7 @@ static int check(const struct ral_nn *nn, struct ral_err *err)
     const char *bad;
 
     if (!float_mode_right())
-        return ral_err_set(err, -RAL_ECHECK,
+        return ral_err_set(err, -RAL_EINVAL,
                            "nn: this process flushes subnormal numbers or "
                            "does not round to nearest; a library that was "
                            "built with -ffast-math is probably loaded");
@@ -177,18 +177,18 @@ static int check(const struct ral_nn *nn, struct ral_err *err)
     fill(x, CL, 3);
     product(a, b, want);
     if (!blas_right(a, b, want))
-        return ral_err_set(err, -RAL_ECHECK,
+        return ral_err_set(err, -RAL_EINVAL,
                            "nn: sgemm of OpenBLAS core %s gives wrong "
                            "results on this processor; update OpenBLAS or "
                            "set OPENBLAS_CORETYPE",
                            core());
     if (!products_right(&nn->k, a, b, want))
-        return ral_err_set(err, -RAL_ECHECK,
+        return ral_err_set(err, -RAL_EINVAL,
                            "nn: the %s matrix kernels give wrong results on "
                            "this processor; try RAL_CPU=c",
                            nn->k.name);
     if ((bad = wrong_function(&nn->k, x)))
-        return ral_err_set(err, -RAL_ECHECK,
+        return ral_err_set(err, -RAL_EINVAL,
                            "nn: the %s kernel %s gives wrong results on this "
                            "processor; try RAL_CPU=c",
                            nn->k.name, bad);
