@@ -120,6 +120,11 @@ static void convert_row(const struct png_in *in, size_t n, uint8_t *out,
     const size_t pixel = wide * ((grey ? 1 : 3) + alpha);
     const uint8_t *p = in->row;
 
+    if (in->colour == PNG_COLOR_TYPE_RGB && wide == 1 && !in->keyed &&
+        step == 1) { // by far the most
+        memcpy(out, p, 3 * n);
+        return;
+    }
     if (in->colour == PNG_COLOR_TYPE_PALETTE) {
         for (size_t i = 0; i < n; i++, out += 3 * step)
             put(out, in->palette[p[i]], in->palette[p[i]][3]);

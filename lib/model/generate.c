@@ -3,6 +3,9 @@
  * A sampled token goes through the decoder once: its row's attention is the
  * token's policy, its hidden row predicts the next. So the last token, usually
  * the end token, is run too, one forward past the sampling.
+ *
+ * Samples of a prompt that agree so far have equal rows: one is computed, for
+ * the first of them. Its keys are stored for each, as they may part later.
  */
 #include "model/generate.h"
 
@@ -18,6 +21,8 @@ struct sample {
     size_t prompt;       // index
     uint32_t number;     // within the prompt
     size_t slot;         // of its own keys
+    size_t lead;         // the first sample with the same tokens, maybe itself
+    size_t row;          // of this step, if it leads
     bool done;           // nothing more to run
 };
 
@@ -31,7 +36,7 @@ struct decoder {
     size_t samples;
     uint64_t *hash;         // [n]
     const char *const *id;  // [n] of the prompts, for messages
-    /* One step's rows: the samples still running. */
+    /* One step's rows: the leads still running. */
     size_t *live;           // [samples]
     float *x, *cos, *sin, *logits;
     double *lse;
@@ -86,6 +91,28 @@ static int logits_of(struct decoder *d, size_t n, const float *hidden)
     return 0;
 }
 
+static int32_t newest(const struct sample *s)
+{
+    return s->out->ids[s->out->T - 1];
+}
+
+/* After a draw: who agreed with its lead and drew another token follows the
+ * first that did the same. Backwards, so that earlier leads are the old ones.
+ */
+static void part(struct decoder *d)
+{
+    for (size_t i = d->samples; i-- > 0;) {
+        struct sample *s = &d->sample[i];
+        size_t j = s->lead;
+
+        while (!s->done && j < i &&
+               (d->sample[j].lead != s->lead ||
+                newest(&d->sample[j]) != newest(s)))
+            j++;
+        s->lead = s->done ? s->lead : j;
+    }
+}
+
 /* The prompts' last rows give every sample its first token. */
 static int first_tokens(struct decoder *d, const float *hidden, size_t n)
 {
@@ -97,10 +124,11 @@ static int first_tokens(struct decoder *d, const float *hidden, size_t n)
         if ((rc = draw(d, &d->sample[i], d->logits + i / G * V,
                        d->lse[i / G])) < 0)
             return rc;
+    part(d);
     return 0;
 }
 
-/* One row a running sample: its newest token, seen by itself and after. */
+/* One row a lead: its newest token, seen by itself and after. */
 static size_t gather(struct decoder *d)
 {
     const size_t D = d->m->config.width, half = d->m->config.head / 2;
@@ -108,18 +136,22 @@ static size_t gather(struct decoder *d)
 
     d->layout.nspan = d->layout.nput = d->layout.keys = 0;
     for (size_t i = 0; i < d->samples; i++) {
-        const struct sample *s = &d->sample[i];
+        struct sample *s = &d->sample[i];
         const size_t t = s->out->T - 1;
         const int32_t pos = d->pack->next[s->prompt] + (int32_t)t;
         struct ral_run prompt = d->pack->layout.put[s->prompt];
 
         if (s->done)
             continue;
+        if (s->lead == i)
+            s->row = n;
+        d->layout.put[d->layout.nput++] =
+            (struct ral_run){s->slot + t, d->sample[s->lead].row, 1};
+        if (s->lead != i)
+            continue;
         ral_model_embed(d->m, s->out->ids[t], d->x + n * D);
         ral_position_rotary(d->m, &d->table, pos, pos, pos, d->cos + n * half,
                             d->sin + n * half);
-        d->layout.put[d->layout.nput++] =
-            (struct ral_run){s->slot + t, n, 1};
         d->layout.span[d->layout.nspan++] = (struct ral_span){
             .q0 = n, .nq = 1, .a = prompt, .b = {s->slot, 0, t + 1},
             .causal = true};
@@ -131,9 +163,44 @@ static size_t gather(struct decoder *d)
     return n;
 }
 
+/* Followers have their lead's attention; who has all its tokens is done. */
+static void finish_step(struct decoder *d)
+{
+    for (size_t i = 0; i < d->samples; i++) {
+        struct sample *s = &d->sample[i];
+        const struct ral_generated *g = s->out;
+        const size_t keys = d->pack->layout.put[s->prompt].n + g->T;
+
+        if (s->done)
+            continue;
+        if (s->lead != i)
+            memcpy(g->alpha[g->T - 1],
+                   d->sample[s->lead].out->alpha[g->T - 1],
+                   keys * sizeof(float));
+        s->done = g->stopped || g->T == d->gen->max_tokens;
+    }
+}
+
+static int draw_all(struct decoder *d)
+{
+    const size_t V = d->m->config.vocab;
+
+    for (size_t i = 0; i < d->samples; i++) {
+        struct sample *s = &d->sample[i];
+        const size_t row = d->sample[s->lead].row;
+        const int rc =
+            s->done ? 0 : draw(d, s, d->logits + row * V, d->lse[row]);
+
+        if (rc < 0)
+            return rc;
+    }
+    part(d);
+    return 0;
+}
+
 static int step(struct decoder *d, size_t n)
 {
-    const size_t D = d->m->config.width, V = d->m->config.vocab;
+    const size_t D = d->m->config.width;
     const struct ral_stack stack =
         ral_decoder_stack(d->m, n, d->cos, d->sin);
     size_t running = 0;
@@ -142,24 +209,19 @@ static int step(struct decoder *d, size_t n)
 
     if (rc < 0)
         return ral_err_set(d->err, rc, "out of memory while decoding");
+    finish_step(d);
     for (size_t i = 0; i < n; i++) {
         struct sample *s = &d->sample[d->live[i]];
 
-        if (s->out->stopped || s->out->T == d->gen->max_tokens) {
-            s->done = true;
+        if (s->done)
             continue;
-        }
-        d->live[running] = d->live[i];
+        s->row = running;
         memmove(d->x + running++ * D, d->x + i * D, D * sizeof(float));
     }
     ral_norm_forward(d->m, d->m->table.norm, d->m->config.eps, running, d->x,
                      d->x, NULL);
     logits_of(d, running, d->x);
-    for (size_t i = 0; i < running; i++)
-        if ((rc = draw(d, &d->sample[d->live[i]], d->logits + i * V,
-                       d->lse[i])) < 0)
-            return rc;
-    return 0;
+    return draw_all(d);
 }
 
 static int alloc(struct decoder *d, size_t n, size_t *slots)
@@ -223,6 +285,7 @@ static int start_samples(struct decoder *d, struct ral_generated *out)
         d->sample[i].out = g;
         d->sample[i].prompt = i / d->gen->samples;
         d->sample[i].number = (uint32_t)(i % d->gen->samples);
+        d->sample[i].lead = i - i % d->gen->samples;
     }
     return 0;
 }
