@@ -89,7 +89,8 @@ char *ral_arena_text(struct ral_arena *a, const char *s, size_t n)
     char *p = n < SIZE_MAX ? ral_arena_alloc(a, n + 1, 1) : NULL;
 
     if (p) {
-        memcpy(p, s, n);
+        if (n) // s may be NULL then
+            memcpy(p, s, n);
         p[n] = 0;
     }
     return p;

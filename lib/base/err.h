@@ -9,7 +9,7 @@ enum ral_code {
     RAL_EIO,        // the system refused: open, read, write, rename
     RAL_EUSAGE,     // wrong options or settings: exit status 2
     RAL_ECHECK,     // a check that was asked for did not hold: exit status 3
-    RAL_EINTR,      // SIGINT or SIGTERM asked the program to stop
+    RAL_EINTR,      // SIGHUP, SIGINT or SIGTERM asked the program to stop
 };
 
 struct ral_err {

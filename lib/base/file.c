@@ -29,47 +29,63 @@ static void wake(int sig)
     errno = kept;
 }
 
-static void stop_set(sigset_t *set)
-{
-    sigemptyset(set);
-    sigaddset(set, SIGINT);
-    sigaddset(set, SIGTERM);
-}
+/* Hang-up is how a closed terminal says stop. */
+static const int stops[] = {SIGHUP, SIGINT, SIGTERM};
+static const char *const stop_names[] = {"SIGHUP", "SIGINT", "SIGTERM"};
+enum { STOPS = sizeof stops / sizeof *stops };
 
+/*
+ * An ignored signal (nohup, a background job) stays ignored, and is not
+ * blocked: blocked it would become pending all the same.
+ */
 void ral_signals_block(void)
 {
-    struct sigaction sa = {.sa_handler = wake};
+    const struct sigaction sa = {.sa_handler = wake};
+    struct sigaction old;
     sigset_t set;
 
-    stop_set(&set);
-    for (int sig = 1; sig < NSIG; sig++) {
-        struct sigaction old;
-
-        if (!sigismember(&set, sig))
+    sigemptyset(&set);
+    for (int i = 0; i < STOPS; i++) {
+        if (sigaction(stops[i], NULL, &old) < 0 || old.sa_handler == SIG_IGN)
             continue;
-        // An ignored signal (nohup, a background job) stays ignored.
-        if (sigaction(sig, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
-            sigaction(sig, &sa, NULL);
+        sigaction(stops[i], &sa, NULL);
+        sigaddset(&set, stops[i]);
     }
     sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+/* The stop signal that is pending, as an index, or -1. */
+static int pending(void)
+{
+    sigset_t set;
+
+    if (sigpending(&set) == 0)
+        for (int i = STOPS - 1; i >= 0; i--)
+            if (sigismember(&set, stops[i]))
+                return i;
+    return -1;
 }
 
 /* A caller that did not block the signals dies of them and never asks. */
 bool ral_stopped(void)
 {
-    sigset_t set;
-
-    return sigpending(&set) == 0 &&
-           (sigismember(&set, SIGINT) || sigismember(&set, SIGTERM));
+    return pending() >= 0;
 }
 
 int ral_stop_err(struct ral_err *err)
 {
-    sigset_t set;
-    const bool term = sigpending(&set) == 0 && sigismember(&set, SIGTERM);
+    const int i = pending();
 
     return ral_err_set(err, -RAL_EINTR, "interrupted by %s",
-                       term ? "SIGTERM" : "SIGINT");
+                       stop_names[i < 0 ? 0 : i]);
+}
+
+/* The mask of a wait that the stop signals may end. */
+static void open_mask(sigset_t *mask)
+{
+    sigprocmask(SIG_BLOCK, NULL, mask);
+    for (int i = 0; i < STOPS; i++)
+        sigdelset(mask, stops[i]);
 }
 
 /* Waits until fd is ready, with the stop signals let through. */
@@ -80,9 +96,7 @@ static int wait_fd(int fd, short events, struct ral_err *err)
 
     if (ral_stopped())
         return ral_stop_err(err);
-    sigprocmask(SIG_BLOCK, NULL, &open);
-    sigdelset(&open, SIGINT);
-    sigdelset(&open, SIGTERM);
+    open_mask(&open);
     while (ppoll(&p, 1, NULL, &open) < 0) {
         if (errno != EINTR)
             return 0; // let read or write say what is wrong
@@ -270,9 +284,7 @@ static int open_existing(const char *path, struct ral_err *err)
     sigset_t mask;
     int fd;
 
-    sigprocmask(SIG_BLOCK, NULL, &mask);
-    sigdelset(&mask, SIGINT);
-    sigdelset(&mask, SIGTERM);
+    open_mask(&mask);
     while ((fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK)) < 0 &&
            errno == ENXIO) {
         if (ral_stopped())
@@ -383,8 +395,18 @@ int ral_remove_tree(const char *path, struct ral_err *err)
     return 0;
 }
 
+/* --force must not cost anybody a folder of other things. */
+static bool replaceable(const char *path, const char *mark)
+{
+    char *file = ral_path_join(path, mark ? mark : ".");
+    const bool ok = file && access(file, F_OK) == 0;
+
+    free(file);
+    return ok;
+}
+
 int ral_outdir_open(struct ral_outdir *o, const char *path, bool force,
-                    struct ral_err *err)
+                    const char *mark, struct ral_err *err)
 {
     struct stat st;
 
@@ -397,6 +419,11 @@ int ral_outdir_open(struct ral_outdir *o, const char *path, bool force,
         return ral_err_set(err, -RAL_EIO,
                            "%s: is no folder; --force replaces folders alone",
                            path);
+    if (lstat(path, &st) == 0 && !replaceable(path, mark))
+        return ral_err_set(err, -RAL_EIO,
+                           "%s: holds no %s; --force replaces only what a "
+                           "program like this one made",
+                           path, mark ? mark : "folder");
     o->path = strdup(path);
     o->tmp = tmp_name(path);
     if (!o->path || !o->tmp || !mkdtemp(o->tmp)) {

@@ -10,7 +10,7 @@
 #include "base/err.h"
 
 /**
- * SIGINT and SIGTERM are blocked for the whole process by ral_signals_block
+ * SIGHUP, SIGINT and SIGTERM are blocked, unless ignored, for the whole process by ral_signals_block
  * (called once by cmd/, before threads start) and only looked at here: a
  * waiting read or write returns -RAL_EINTR, long loops ask ral_stopped().
  * So no code is ever interrupted half-way, and clean-up is the error path.
@@ -65,14 +65,15 @@ void ral_out_abort(struct ral_out *o);
 /**
  * The same for a folder: open makes the temporary sibling folder tmp, finish
  * syncs every file in it and renames it to path. An existing path is refused
- * unless force, which exchanges the two in one rename and removes the old.
+ * unless force and it holds a file named mark (NULL: any folder): then both are
+ * exchanged in one rename and the old one is removed.
  */
 struct ral_outdir {
     char *path, *tmp;
     bool force;
 };
 int ral_outdir_open(struct ral_outdir *o, const char *path, bool force,
-                    struct ral_err *err);
+                    const char *mark, struct ral_err *err);
 int ral_outdir_finish(struct ral_outdir *o, struct ral_err *err);
 void ral_outdir_abort(struct ral_outdir *o);
 

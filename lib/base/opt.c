@@ -168,6 +168,9 @@ static int store(const struct ral_opt *o, const char *value,
 
     switch (o->type) {
     case RAL_OPT_T_STR:
+        if (!*value)
+            return ral_err_set(err, -RAL_EUSAGE, "--%s: %s must not be empty",
+                               o->name, o->arg);
         *(const char **)o->dst = value;
         break;
     case RAL_OPT_T_INT:
@@ -359,9 +362,11 @@ int ral_opt_exit(const char *prog, int rc, const struct ral_err *err)
     if (rc == -RAL_EINTR) {
         sigset_t set;
 
+        signal(SIGHUP, SIG_DFL);
         signal(SIGINT, SIG_DFL);
         signal(SIGTERM, SIG_DFL);
         sigemptyset(&set);
+        sigaddset(&set, SIGHUP);
         sigaddset(&set, SIGINT);
         sigaddset(&set, SIGTERM);
         sigprocmask(SIG_UNBLOCK, &set, NULL); // the pending signal ends us

@@ -87,7 +87,7 @@ int ral_opt_parse(const struct ral_opt *opts, int *argc, char ***argv,
 
 /**
  * The exit status for a result: 0 for rc >= 0; otherwise prints "prog: msg"
- * to stderr and gives 1, 2 (usage) or 3 (check). After SIGINT or SIGTERM it
+ * to stderr and gives 1, 2 (usage) or 3 (check). After a stop signal it
  * ends the process by that signal, as the shell expects. A failed write of
  * buffered stdout is an error too.
  */

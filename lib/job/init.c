@@ -91,7 +91,8 @@ int ral_init_run(const struct ral_init_job *job,
         return ral_err_set(err, -RAL_EUSAGE, "--init must be fan_in or normal");
     if ((rc = ral_training_out_check(job->out, job->force, err)) < 0 ||
         (rc = check_folder(dir[0], &c, err)) < 0 ||
-        (rc = ral_outdir_open(&out, job->out, job->force, err)) < 0)
+        (rc = ral_outdir_open(&out, job->out, job->force, "config.json",
+                              err)) < 0)
         return rc;
     rc = write_into(job, common->seed, &c, dir[0], out.tmp, log, err);
     if (rc == 0)

@@ -334,10 +334,15 @@ static int too_many(const struct respond *r, size_t of)
 
 static int run_rows(struct respond *r)
 {
-    const size_t total = ral_rows_count(r->rows);
+    const size_t total = ral_rows_count(r->rows), all = ral_rows_all(r->rows);
     struct ral_row row;
     int rc = 0, more;
 
+    if (total > all)
+        return ral_err_set(r->err, -RAL_EINVAL,
+                           "%s: a draw of more than its %zu rows would hold "
+                           "some twice",
+                           ral_rows_name(r->rows), all);
     while ((more = ral_rows_next(r->rows, &row, r->err)) > 0) {
         if (ral_stopped())
             return ral_stop_err(r->err);

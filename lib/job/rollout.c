@@ -34,9 +34,10 @@ static int check_job(const struct ral_rollout_job *j, size_t nrows,
     else if (j->step < 1)
         bad = "--step counts from 1";
     else if (j->max_tokens < 1 || j->max_tokens > 1 << 20)
-        bad = "--max-tokens must be 1 or more";
-    else if (!(j->temperature >= 0 && j->temperature <= 100))
-        bad = "--temperature must be 0 (greedy) to 100";
+        bad = "--max-tokens must be 1 to 1048576";
+    else if (!(j->temperature == 0 ||
+               (j->temperature >= 1e-6 && j->temperature <= 100)))
+        bad = "--temperature must be 0 (greedy), or 1e-6 to 100";
     else if (!(j->top_p > 0 && j->top_p <= 1) || j->top_k < 0)
         bad = "--top-p must be over 0 and at most 1, --top-k 0 or more";
     else if (j->max_failed > 1 || (j->max_failed < 0 && j->max_failed != -1))

@@ -128,7 +128,8 @@ static int sink_open(struct sink *k, const struct ral_synth_job *job,
         (rc = make_folder(job->out, &k->made[0], err)) < 0 ||
         (rc = make_folder(k->images_path, &k->made[1], err)) < 0)
         return rc;
-    if ((rc = ral_outdir_open(&k->pictures, k->folder, job->force, err)) < 0)
+    if ((rc = ral_outdir_open(&k->pictures, k->folder, job->force, NULL,
+                              err)) < 0)
         return rc;
     k->pictures_open = true;
     if ((rc = ral_out_open(&k->rows, k->rows_path, err)) < 0)

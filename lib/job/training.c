@@ -323,7 +323,7 @@ int ral_training_out_check(const char *out, bool force, struct ral_err *err)
 
     if (!out)
         return ral_err_set(err, -RAL_EUSAGE, "-o DIR is needed");
-    if ((rc = ral_outdir_open(&dir, out, force, err)) == 0)
+    if ((rc = ral_outdir_open(&dir, out, force, "config.json", err)) == 0)
         ral_outdir_abort(&dir);
     return rc;
 }
@@ -353,7 +353,7 @@ int ral_training_save(const struct ral_policy *p, const char *out, bool force,
                       const char *recipe, struct ral_err *err)
 {
     struct ral_outdir dir;
-    int rc = ral_outdir_open(&dir, out, force, err);
+    int rc = ral_outdir_open(&dir, out, force, "config.json", err);
 
     if (rc < 0)
         return rc;

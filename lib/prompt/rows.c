@@ -374,6 +374,11 @@ size_t ral_rows_count(const struct ral_rows *r)
     return r->count;
 }
 
+size_t ral_rows_all(const struct ral_rows *r)
+{
+    return r->n;
+}
+
 const char *ral_rows_name(const struct ral_rows *r)
 {
     return r->name;

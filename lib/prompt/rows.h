@@ -42,6 +42,7 @@ int ral_rows_next(struct ral_rows *r, struct ral_row *row,
 /* Moves to another batch of the drawing: rows of step come next. */
 void ral_rows_step(struct ral_rows *r, uint64_t step);
 size_t ral_rows_count(const struct ral_rows *r); // that _next will give in all
+size_t ral_rows_all(const struct ral_rows *r);   // that pass where
 const char *ral_rows_name(const struct ral_rows *r);
 void ral_rows_close(struct ral_rows *r);
 

@@ -10,6 +10,9 @@ ral-rollout -q -m m -n 2 --max-tokens 3 --limit 6 $rows | restream --advantages 
 # --- an output that exists ---
 mkdir u
 echo mine >u/file
+expect 1 '--force on a folder of other things' ral-update -q --force -m m -o u s.ral
+says 'u: holds no config.json; --force replaces only'
+: >u/config.json
 for p in 'ral-update' 'ral-distill -t m'; do
     expect 1 "$p: -o that exists" $p -q -m m -o u s.ral
     says 'u: exists; name another -o or give --force'
@@ -20,6 +23,7 @@ for p in 'ral-update' 'ral-distill -t m'; do
     rm -r u
     mkdir u
     echo mine >u/file
+    : >u/config.json
 done
 expect 1 'another fails: no --force can help' ral-update -q --force -m m -o u cut.ral
 expect 0 'the old one stays' grep -q mine u/file
