@@ -90,3 +90,8 @@ int ral_failures(double most, size_t failed, size_t n)
         return 0;
     return most < 0 ? -RAL_EINVAL : -RAL_ECHECK;
 }
+
+bool ral_fraction_ok(double x)
+{
+    return x == RAL_UNASKED || (x >= 0 && x <= 1);
+}

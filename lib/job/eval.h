@@ -13,17 +13,17 @@ struct ral_eval_job {
     const char *out, *rows; // results, NULL: stdout; answers, NULL: none
     const char *split;      // of the recipe's rows; NULL: test
     const char *baseline, *baseline_rows; // results and answers before
-    double max_drop; // negative: not asked for
+    double max_drop; // or RAL_UNASKED
     int64_t limit, max_tokens;
     int64_t batch;     // prompts decoded together; 0: by their size
-    double max_failed; // negative: 0.1, and more is the data's fault
+    double max_failed; // RAL_UNASKED: 0.1, and more is the data's fault
     uint64_t max_record;
 };
 
 #define RAL_EVAL_JOB_INIT                                                      \
     {                                                                          \
-        .metric = "accuracy", .max_drop = -1, .max_tokens = 256,               \
-        .max_failed = -1                                                       \
+        .metric = "accuracy", .max_drop = RAL_UNASKED, .max_tokens = 256,      \
+        .max_failed = RAL_UNASKED                                              \
     }
 
 #define RAL_EVAL_SETTINGS(j)                                                   \

@@ -27,7 +27,7 @@ struct ral_respond_conf {
     size_t samples, max_tokens; // of a prompt; of a response
     size_t batch;               // prompts decoded together; 0: by their size
     bool given;                 // score the responses that the rows hold
-    double max_failed;          // negative: 0.1, and more is the data's fault
+    double max_failed;          // RAL_UNASKED: 0.1, and more is the data's fault
     const char *what;           // for progress: "sampled"
     const struct ral_log *log;
     ral_respond_fn *put; // called in the order of the rows

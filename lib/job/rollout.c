@@ -40,7 +40,7 @@ static int check_job(const struct ral_rollout_job *j, size_t nrows,
         bad = "--temperature must be 0 (greedy), or 1e-6 to 100";
     else if (!(j->top_p > 0 && j->top_p <= 1) || j->top_k < 0)
         bad = "--top-p must be over 0 and at most 1, --top-k 0 or more";
-    else if (j->max_failed > 1 || (j->max_failed < 0 && j->max_failed != -1))
+    else if (!ral_fraction_ok(j->max_failed))
         bad = "--max-failed is a fraction, 0 to 1";
     return bad ? ral_err_set(err, -RAL_EUSAGE, "%s", bad) : 0;
 }

@@ -18,7 +18,7 @@ struct ral_rollout_job {
     bool given;
     double temperature, top_p;
     int64_t top_k, max_tokens;
-    double max_failed; // negative: 0.1, and its breach is a data failure
+    double max_failed; // RAL_UNASKED: 0.1, and more is the data's fault
     const char *const *args; // for the provenance
     size_t n_args;
 };
@@ -26,7 +26,7 @@ struct ral_rollout_job {
 #define RAL_ROLLOUT_JOB_INIT                                                   \
     {                                                                          \
         .samples = 8, .step = 1, .temperature = 1, .top_p = 1,                 \
-        .max_tokens = 256, .max_failed = -1                                    \
+        .max_tokens = 256, .max_failed = RAL_UNASKED                           \
     }
 
 #define RAL_ROLLOUT_SETTINGS(j)                                                \

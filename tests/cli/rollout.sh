@@ -143,7 +143,7 @@ one --temperature 0.0001
 grep -o '"ids":[^]]*\]' b >got
 same 'cold is greedy' want got
 for o in '--temperature -1' '--top-p 0' '--top-p 1.5' '--top-k -1' '-n 0' \
-    '--max-tokens 0' '--step 0' '--draw -1' '--limit -1' '--batch -1' '-j -1'; do
+    '--max-tokens 0' '--max-failed -1' '--step 0' '--draw -1' '--limit -1' '--batch -1' '-j -1'; do
     expect 2 "ral-rollout $o" ral-rollout -q -m m $o $rows
 done
 expect 2 'two files' ral-rollout -m m $rows $rows
