@@ -95,8 +95,10 @@ early() {               # early NAME CMD: quiet, and dead of SIGPIPE
     holds "$1: quiet" "$(wc -c <err) == 0"
 }
 early 'rollout' "ral-rollout -q -m m -n 8 --max-tokens 16 $rows"
-early 'view' 'ral-view --full s.ral'
+# More than a pipe holds, so that the early end cannot be missed.
 ral-rollout -q -m m -n 8 --max-tokens 16 $rows >long.ral
+holds 'long enough' "$(wc -c <long.ral) > 131072"
+early 'view' 'ral-view --full long.ral'
 early 'reward' 'ral-reward -q long.ral'
 
 # --- SIGTERM and SIGINT ---
