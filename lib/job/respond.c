@@ -14,8 +14,10 @@ enum { BATCH_ROWS = 256, BATCH_TOKENS = 4096 };
 struct item {
     char *id;
     json_t *row;
+    size_t line;
     struct ral_prompt prompt;
-    char error[400]; // empty: ready
+    int rc; // of its prompt; negative: err says why it cannot be used
+    struct ral_err err;
 };
 
 struct respond {
@@ -27,6 +29,7 @@ struct respond {
     size_t n, cap, tokens;
     struct ral_respond_stats *stats;
     struct ral_arena batch, scratch;
+    struct ral_arena *load; // [threads] of the batch's prompts
     struct ral_progress progress;
     struct ral_err *err;
 };
@@ -217,6 +220,8 @@ static void release_batch(struct respond *r)
     }
     r->n = r->tokens = 0;
     ral_arena_reset(&r->batch);
+    for (int i = 0; i < r->policy->nn.threads; i++)
+        ral_arena_reset(&r->load[i]);
 }
 
 static int hand_over(struct respond *r, const struct item *it,
@@ -228,7 +233,7 @@ static int hand_over(struct respond *r, const struct item *it,
         .prompt = &it->prompt,
         .samples = samples,
         .G = G,
-        .error = it->error[0] ? it->error : NULL,
+        .error = it->rc < 0 ? it->err.msg : NULL,
     };
 
     r->stats->rows++;
@@ -249,11 +254,11 @@ static int run_batch(struct respond *r)
     if (!ready || !out || !s)
         return out_of_memory(r);
     for (size_t i = 0; i < r->n; i++)
-        if (!r->item[i].error[0])
+        if (r->item[i].rc == 0)
             ready[n++] = &r->item[i];
     rc = generate(r, ready, n, out);
     for (size_t i = 0; rc == 0 && i < r->n; i++) {
-        const bool ok = !r->item[i].error[0];
+        const bool ok = r->item[i].rc == 0;
 
         for (size_t k = 0; rc == 0 && ok && k < G; k++)
             rc = finish_sample(r, &s[k], out++, r->item[i].prompt.P);
@@ -266,51 +271,59 @@ static int run_batch(struct respond *r)
 
 /* ---- input ---- */
 
-static int check_length(const struct respond *r, const struct ral_prompt *p,
+static int check_length(const struct respond *r, struct item *it,
                         const char *where)
 {
     const size_t most = r->policy->model->config.positions;
-    const size_t more = r->conf->given ? p->T : r->gen.max_tokens;
+    const size_t more = r->conf->given ? it->prompt.T : r->gen.max_tokens;
 
-    if (p->P + more <= most)
+    if (it->prompt.P + more <= most)
         return 0;
-    return ral_err_set(r->err, -RAL_EINVAL,
+    return ral_err_set(&it->err, -RAL_EINVAL,
                        "%s: prompt of %zu tokens and %zu of response exceed "
                        "the context of %zu",
-                       where, p->P, more, most);
+                       where, it->prompt.P, more, most);
 }
 
-/* A row that cannot be used stays, with its reason; it is counted. */
 static int add_row(struct respond *r, const struct ral_row *row)
 {
     struct item *it = &r->item[r->n];
-    char where[300];
-    int rc;
 
     memset(it, 0, sizeof *it);
-    snprintf(where, sizeof where, "%s:%zu", ral_rows_name(r->rows), row->line);
+    it->line = row->line;
     it->id = strdup(row->id);
     it->row = json_incref(row->json);
-    if (!it->id)
-        return out_of_memory(r);
     r->n++;
-    rc = ral_prompt_build(&it->prompt, &r->policy->processor, row->json,
-                          r->conf->source->root, where,
-                          r->conf->given ? RAL_RESPONSE_GIVEN
-                                        : RAL_RESPONSE_NONE,
-                          &r->batch, r->err);
-    if (rc == 0)
-        rc = check_length(r, &it->prompt, where);
-    if (rc == -RAL_ENOMEM || rc == -RAL_EINTR)
-        return rc;
-    if (rc < 0) {
-        snprintf(it->error, sizeof it->error, "%.399s", r->err->msg);
-        if (r->stats->failed++ == 0)
-            memcpy(r->stats->first, it->error, sizeof r->stats->first);
-        memset(r->err, 0, sizeof *r->err);
-        return 0;
+    return it->id ? 0 : out_of_memory(r);
+}
+
+static void build(const struct respond *r, struct item *it,
+                  struct ral_arena *a)
+{
+    char where[300];
+
+    snprintf(where, sizeof where, "%s:%zu", ral_rows_name(r->rows), it->line);
+    it->rc = ral_prompt_build(&it->prompt, &r->policy->processor, it->row,
+                              r->conf->source->root, where,
+                              r->conf->given ? RAL_RESPONSE_GIVEN
+                                             : RAL_RESPONSE_NONE,
+                              a, &it->err);
+    if (it->rc == 0)
+        it->rc = check_length(r, it, where);
+}
+
+/* A row that cannot be used stays, with its reason; it is counted. */
+static int settle(struct respond *r, const struct item *it)
+{
+    if (it->rc == -RAL_ENOMEM || it->rc == -RAL_EINTR) {
+        *r->err = it->err;
+        return it->rc;
     }
-    r->tokens += it->prompt.P;
+    if (it->rc == 0)
+        r->tokens += it->prompt.P;
+    else if (r->stats->failed++ == 0)
+        snprintf(r->stats->first, sizeof r->stats->first, "%.399s",
+                 it->err.msg);
     return 0;
 }
 
@@ -332,10 +345,31 @@ static int too_many(const struct respond *r, size_t of)
                        r->stats->failed > 1 ? " (and more rows failed)" : "");
 }
 
+/* The prompts of n rows from first on, of which each thread has one. */
+static int build_rows(struct respond *r, size_t first, size_t n, size_t of)
+{
+    struct item *it = r->item + first;
+    int rc = 0;
+
+    if (n == 1) {
+        build(r, it, r->load);
+    } else {
+#pragma omp parallel for schedule(static, 1) num_threads(r->policy->nn.threads)
+        for (size_t i = 0; i < n; i++)
+            build(r, it + i, r->load + i);
+    }
+    for (size_t i = 0; i < n && rc == 0; i++)
+        if ((rc = settle(r, it + i)) == 0)
+            rc = too_many(r, of);
+    return rc;
+}
+
 static int run_rows(struct respond *r)
 {
     const size_t total = ral_rows_count(r->rows), all = ral_rows_all(r->rows);
+    const size_t threads = (size_t)r->policy->nn.threads;
     struct ral_row row;
+    size_t first = 0; // of the rows whose prompts are not built
     int rc = 0, more;
 
     if (total > all)
@@ -346,11 +380,19 @@ static int run_rows(struct respond *r)
     while ((more = ral_rows_next(r->rows, &row, r->err)) > 0) {
         if (ral_stopped())
             return ral_stop_err(r->err);
-        if ((rc = add_row(r, &row)) < 0 || (rc = too_many(r, total)) < 0 ||
+        if ((rc = add_row(r, &row)) < 0)
+            return rc;
+        if (r->n - first < threads && r->n < r->cap)
+            continue;
+        if ((rc = build_rows(r, first, r->n - first, total)) < 0 ||
             (batch_full(r) && (rc = run_batch(r)) < 0))
             return rc;
+        first = r->n;
     }
-    return more < 0 ? more : run_batch(r);
+    if (more < 0)
+        return more;
+    rc = r->n > first ? build_rows(r, first, r->n - first, total) : 0;
+    return rc < 0 ? rc : run_batch(r);
 }
 
 int ral_respond(const struct ral_respond_conf *conf, struct ral_rows *rows,
@@ -369,11 +411,17 @@ int ral_respond(const struct ral_respond_conf *conf, struct ral_rows *rows,
         .stats = stats,
         .err = err,
     };
+    const size_t threads = (size_t)conf->policy->nn.threads;
     int rc;
 
     memset(stats, 0, sizeof *stats);
-    if (!(r.item = calloc(r.cap, sizeof *r.item)))
+    r.item = calloc(r.cap, sizeof *r.item);
+    r.load = calloc(threads, sizeof *r.load);
+    if (!r.item || !r.load) {
+        free(r.item);
+        free(r.load);
         return out_of_memory(&r);
+    }
     ral_progress_begin(&r.progress, conf->log, conf->what, "prompts",
                        ral_rows_count(rows));
     rc = run_rows(&r);
@@ -384,6 +432,9 @@ int ral_respond(const struct ral_respond_conf *conf, struct ral_rows *rows,
                  stats->failed, stats->rows, stats->first);
     ral_arena_release(&r.batch);
     ral_arena_release(&r.scratch);
+    for (size_t i = 0; i < threads; i++)
+        ral_arena_release(&r.load[i]);
+    free(r.load);
     free(r.item);
     return rc;
 }
