@@ -283,7 +283,9 @@ static int run_rl(struct update *u, char *const *inputs, size_t ninputs)
     parts = (size_t)j->mini_batches;
     if (parts > u->held.n)
         parts = u->held.n;
-    if (j->attn_coef > 0 && parts * (size_t)j->iterations == 1)
+    // Once a run is enough: at its first batch.
+    if (j->attn_coef > 0 && parts * (size_t)j->iterations == 1 &&
+        u->policy.state.step == 0)
         ral_warn(u->log,
                  "update.attn_coef is %g but there is a single update: at "
                  "equal weights the attention term and its gradient are 0; "

@@ -114,8 +114,16 @@ expect 0 'with all its programs' flock -n other/.lock true
 
 expect 1 'another seed on the same folder' ral-train --seed 8 r.yaml -o killed
 says 'another recipe, seed or -s'
+
+# A stream damaged by the file system is made anew; only our own leavings go.
+: >killed/streams/9.ral
+mkdir killed/9.tmp.gone killed/sft/12.tmp.aB3xYz killed/mine.tmp.d
+touch killed/notes.tmp.txt killed/streams/9.ral.tmp.raw killed/sft/a.tmp.sw
 expect 0 'more steps' ral-train -s train.steps=9 r.yaml -o killed
 holds 'one more is made' is "$(readlink killed/latest)" 9
+holds 'what a killed run left is gone, what is not its own stays' is \
+    "$(cd killed; find . -name '*.tmp.*' | sort | xargs)" \
+    './mine.tmp.d ./notes.tmp.txt ./sft/a.tmp.sw'
 
 sed 's/beta:/betta:/' r.yaml >bad.yaml
 expect 2 'an unknown key' ral-train bad.yaml -o bad
@@ -131,11 +139,44 @@ expect 2 'no recipe' ral-train -o bad
 expect 2 'a stop that is none' ral-train -s 'sft.stop=loss<1' r.yaml -o bad
 expect 1 'a missing recipe' ral-train none.yaml -o bad
 expect 2 'a place that is none' ral-train -s sft.slow_at=0.5 r.yaml -o bad
+for x in . 0.5.5 1.5 -1 '' 1e0; do
+    expect 2 "accuracy>=$x" ral-train -s "sft.stop=accuracy>=$x" r.yaml -o bad
+done
+expect 2 'an empty output' ral-train -o '' r.yaml
+says 'ral-train: -o needs a folder'
 holds 'none of them makes a folder' [ ! -e bad ]
+mkdir home
+touch home/a.tmp.b home/r.tmp.gone
+expect 1 'a folder that is no run' ral-train r.yaml -o home
+says 'home: holds files, but no recipe.yaml'
+holds 'is left as it is' is "$(ls -A home | xargs)" 'a.tmp.b r.tmp.gone'
+expect 1 'a folder that cannot be written' ral-train r.yaml -o r.yaml/x
+says 'ral-train: r.yaml/x: cannot write there'
+mkdir -p lock/.lock
+expect 1 'a lock that cannot be written' ral-train r.yaml -o lock
+says 'ral-train: lock/.lock: cannot write'
+cp r.yaml ./-r.yaml
+cp -R "$top/share/models/tiny" ./-m
+expect 0 'names that begin with a dash, an end at 1, one update a step' \
+    ral-train -q -o -run -s model.init=-m -s sft.max_steps=3 -s train.steps=2 \
+    -s 'sft.stop=accuracy>=1.0' -s update.num_mini_batches=1 -- -r.yaml
+says 'there is a single update'
+rm ./-run/latest
+mkdir ./-run/latest
+expect 1 'latest is a folder' ral-train -q -o -run -s model.init=-m \
+    -s sft.max_steps=3 -s train.steps=2 -s 'sft.stop=accuracy>=1.0' \
+    -s update.num_mini_batches=1 -- -r.yaml
+says 'ral-train: ./-run/latest: a folder stands'
 expect 1 'a program that fails stops the run' \
     ral-train -s data.train=none.jsonl r.yaml -o bad
 holds 'and is named' \
-    grep -q 'ral-train: SFT step 0 of 12: ral-update failed with status 1' err
+    grep -q 'ral-train: SFT step 0 of 12: ral-update failed with status 1$' err
+mkdir stubs
+printf '#!/bin/sh\nkill -KILL $$\n' >stubs/ral-init
+chmod +x stubs/ral-init
+cp "$(command -v ral-train)" stubs
+expect 1 'a program that is killed' stubs/ral-train -q r.yaml -o bad2
+said 'the run can go on' 'run ral-train again to go on'
 
 # The manual's examples, with the recipe above.
 sed 's|^data:|&\n  test: data/validation.jsonl|; s/^  steps: 8/  steps: 2/' \
