@@ -186,11 +186,6 @@ uint64_t ral_lines_offset(const struct ral_lines *l)
     return l->offset;
 }
 
-const char *ral_lines_name(const struct ral_lines *l)
-{
-    return l->name;
-}
-
 int ral_lines_seek(struct ral_lines *l, uint64_t offset, size_t number,
                    struct ral_err *err)
 {

@@ -34,9 +34,6 @@ int ral_lines_next(struct ral_lines *l, const char **line, size_t *len,
 size_t ral_lines_number(const struct ral_lines *l);
 uint64_t ral_lines_offset(const struct ral_lines *l);
 
-/* The path as messages name it: "stdin" for stdin. */
-const char *ral_lines_name(const struct ral_lines *l);
-
 /* Goes to a line seen before, by its offset and number; not on a pipe. */
 int ral_lines_seek(struct ral_lines *l, uint64_t offset, size_t number,
                    struct ral_err *err);

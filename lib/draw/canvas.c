@@ -582,21 +582,3 @@ int ral_canvas_png(struct ral_canvas *c, struct ral_buf *out,
     free(row);
     return rc;
 }
-
-int ral_canvas_write(struct ral_canvas *c, const char *path,
-                     struct ral_err *err)
-{
-    struct ral_buf buf = {0};
-    struct ral_out o;
-    int rc = ral_canvas_png(c, &buf, err);
-
-    if (rc == 0 && (rc = ral_out_open(&o, path, err)) == 0) {
-        rc = ral_write_all(o.fd, buf.data, buf.len, path, err);
-        if (rc == 0)
-            rc = ral_out_finish(&o, err);
-        else
-            ral_out_abort(&o);
-    }
-    ral_buf_release(&buf);
-    return rc;
-}

@@ -118,8 +118,5 @@ uint32_t ral_canvas_at(const struct ral_canvas *c, size_t x, size_t y);
 /* Appends the picture as PNG: 8-bit RGB, always the same bytes. */
 int ral_canvas_png(struct ral_canvas *c, struct ral_buf *out,
                    struct ral_err *err);
-/* The same into a file that appears whole, or not at all. "-": stdout. */
-int ral_canvas_write(struct ral_canvas *c, const char *path,
-                     struct ral_err *err);
 
 #endif

@@ -32,8 +32,7 @@ _Static_assert(sizeof(struct work) <= RAL_NN_SCRATCH * sizeof(float),
 struct job {
     const struct ral_kernels *k;
     const struct ral_weight *w;
-    size_t M, N; // N of the part
-    size_t n0;   // first weight row
+    size_t M, N;
     const float *x, *bias;
     size_t ldx;
     bool residual;
@@ -113,15 +112,14 @@ static void multiply(const struct job *j, size_t n, size_t N, size_t k,
                      size_t ldc, float *panel)
 {
     const struct ral_weight *w = j->w;
-    const size_t row = j->n0 + n;
 
     if (w->panels) {
-        j->k->block(M, N, K, x, ldx, w->panels + row * w->K + k * RAL_PANEL,
+        j->k->block(M, N, K, x, ldx, w->panels + n * w->K + k * RAL_PANEL,
                     RAL_PANEL * w->K, c, ldc, k > 0);
         return;
     }
     for (size_t p = 0; p < N; p += RAL_PANEL) {
-        make_panel(j->k, w, row + p, k, K, panel);
+        make_panel(j->k, w, n + p, k, K, panel);
         j->k->block(M, min(N - p, RAL_PANEL), K, x, ldx, panel, 0, c + p, ldc,
                     k > 0);
     }
@@ -218,19 +216,8 @@ void ral_matmul(const struct ral_nn *nn, const struct ral_weight *w, size_t M,
                 const float *x, size_t ldx, const float *bias, bool residual,
                 float *y, size_t ldy)
 {
-    const struct job j = {&nn->k, w,   M,        w->N, 0,  x,
-                          bias,   ldx, residual, y,    ldy};
+    const struct job j = {&nn->k, w, M, w->N, x, bias, ldx, residual, y, ldy};
 
-    run(nn, &j);
-}
-
-void ral_matmul_part(const struct ral_nn *nn, const struct ral_weight *w,
-                     size_t n0, size_t n, size_t M, const float *x, size_t ldx,
-                     float *y, size_t ldy)
-{
-    const struct job j = {&nn->k, w, M, n, n0, x, NULL, ldx, false, y, ldy};
-
-    assert(n0 % RAL_PANEL == 0 && n0 + n <= w->N);
     run(nn, &j);
 }
 

@@ -36,11 +36,6 @@ void ral_matmul(const struct ral_nn *nn, const struct ral_weight *w, size_t M,
                 const float *x, size_t ldx, const float *bias, bool residual,
                 float *y, size_t ldy);
 
-/* As above for weight rows n0 .. n0+n-1 only (n0 a multiple of 32): y[M][n]. */
-void ral_matmul_part(const struct ral_nn *nn, const struct ral_weight *w,
-                     size_t n0, size_t n, size_t M, const float *x, size_t ldx,
-                     float *y, size_t ldy);
-
 /**
  * Backward, by single-threaded OpenBLAS calls over fixed tiles: the same bits
  * for any number of threads. w must be F32.

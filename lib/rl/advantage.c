@@ -19,11 +19,6 @@ int ral_scale_parse(enum ral_scale *out, const char *name, struct ral_err *err)
                        "scale_rewards '%s': use group, batch or none", name);
 }
 
-const char *ral_scale_name(enum ral_scale scale)
-{
-    return names[scale];
-}
-
 static double mean(size_t n, const double *x)
 {
     double sum = 0;
@@ -60,12 +55,6 @@ static void centre(size_t G, const double *reward, double divisor, double *adv)
 
     for (size_t i = 0; i < G; i++)
         adv[i] = flat ? 0 : (reward[i] - m) / divisor;
-}
-
-void ral_advantage_given(size_t G, const double *reward, double std,
-                         double *adv)
-{
-    centre(G, reward, std + RAL_ADVANTAGE_EPS, adv);
 }
 
 void ral_advantage(enum ral_scale scale, size_t groups, const size_t *G,

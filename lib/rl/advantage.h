@@ -16,7 +16,6 @@ enum ral_scale {
 
 /* "group", "batch" or "none"; another name is -RAL_EUSAGE. */
 int ral_scale_parse(enum ral_scale *out, const char *name, struct ral_err *err);
-const char *ral_scale_name(enum ral_scale scale);
 
 /**
  * Group-relative advantages (Shao et al., "DeepSeekMath", arXiv 2402.03300):
@@ -35,9 +34,5 @@ void ral_advantage(enum ral_scale scale, size_t groups, const size_t *G,
 
 /* Sample deviation over n - 1; 0 for fewer than two values. */
 double ral_sample_std(size_t n, const double *x);
-
-/* One group against a deviation known before (RAL_SCALE_BATCH in pieces). */
-void ral_advantage_given(size_t G, const double *reward, double std,
-                         double *adv);
 
 #endif

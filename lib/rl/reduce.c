@@ -19,11 +19,6 @@ int ral_reduce_parse(enum ral_reduce *out, const char *name,
                        "attn_reduce '%s': use token, sequence or sum", name);
 }
 
-const char *ral_reduce_name(enum ral_reduce how)
-{
-    return names[how];
-}
-
 void ral_total_add(struct ral_total *sum, size_t T)
 {
     sum->sequences += T > 0;

@@ -15,7 +15,6 @@ enum ral_reduce {
 /* "token", "sequence" or "sum"; another name is -RAL_EUSAGE. */
 int ral_reduce_parse(enum ral_reduce *out, const char *name,
                      struct ral_err *err);
-const char *ral_reduce_name(enum ral_reduce how);
 
 /**
  * What one optimiser step covers, counted before its first backward pass, so

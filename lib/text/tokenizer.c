@@ -203,10 +203,3 @@ size_t ral_tokenizer_size(const struct ral_tokenizer *t)
 {
     return t->size;
 }
-
-bool ral_tokenizer_special(const struct ral_tokenizer *t, int32_t id)
-{
-    const struct ral_token *tok = token_at(t, id);
-
-    return tok && tok->special;
-}

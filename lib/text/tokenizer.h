@@ -44,6 +44,5 @@ int ral_tokenizer_decode(const struct ral_tokenizer *t, const int32_t *ids,
 /* The id of the token whose text is exactly this, added ones first; or -1. */
 int32_t ral_tokenizer_id(const struct ral_tokenizer *t, const char *text);
 size_t ral_tokenizer_size(const struct ral_tokenizer *t); // highest id + 1
-bool ral_tokenizer_special(const struct ral_tokenizer *t, int32_t id);
 
 #endif

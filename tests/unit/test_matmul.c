@@ -172,31 +172,6 @@ START_TEST(stored_types_need_no_alignment)
 }
 END_TEST
 
-START_TEST(a_part_is_a_part)
-{
-    enum { M = 5, N = 200, K = 64 };
-    float *x = numbers(M * K, 1), *w = numbers(N * K, 2);
-    float all[M * N], part[M * N];
-    struct ral_weight v = {"w", RAL_F32, N, K, w, NULL};
-
-    ral_matmul(&nns[0], &v, M, x, K, NULL, false, all, N);
-    for (int packed = 0; packed < 2; packed++) {
-        if (packed)
-            pack(&v);
-        for (size_t n0 = 0; n0 < N; n0 += 64) {
-            const size_t n = N - n0 < 72 ? N - n0 : 72; // also across panels
-
-            ral_matmul_part(&nns[1], &v, n0, n, M, x, K, part, n);
-            for (size_t m = 0; m < M; m++)
-                same(part + m * n, all + m * N + n0, n);
-        }
-    }
-    free(x);
-    free(w);
-    free(v.panels);
-}
-END_TEST
-
 static void close_to(const float *x, const double *want, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -351,7 +326,6 @@ int main(void)
     tcase_add_test(t, every_output_is_a_chain);
     tcase_add_test(t, a_row_does_not_know_its_batch);
     tcase_add_test(t, stored_types_need_no_alignment);
-    tcase_add_test(t, a_part_is_a_part);
     tcase_add_test(t, backward_is_right_for_any_threads);
     tcase_add_test(t, chunks_are_added_in_order);
     tcase_add_test(t, scratch_grows);

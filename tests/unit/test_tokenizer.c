@@ -201,10 +201,6 @@ START_TEST(names_and_sizes)
     ck_assert_int_eq(ral_tokenizer_id(t, " red"), 446);
     ck_assert_int_eq(ral_tokenizer_id(t, "<answer>red"), -1);
     ck_assert_int_eq(ral_tokenizer_id(t, ""), -1);
-    ck_assert(ral_tokenizer_special(t, 1008));
-    ck_assert(!ral_tokenizer_special(t, 1020));
-    ck_assert(!ral_tokenizer_special(t, -1));
-    ck_assert(!ral_tokenizer_special(t, 1024));
     ck_assert_int_eq(ral_tokenizer_decode(t, strange, 4, false, &out), 0);
     ck_assert_uint_eq(out.len, 0);
     ral_buf_release(&out);
