@@ -1,6 +1,7 @@
 /* lib/base/arena.c - memory that lives and dies together. */
 #include "base/arena.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,17 +13,32 @@ struct ral_arena_block {
     struct ral_arena_block *next;
     size_t size;   // payload bytes
     size_t before; // payload bytes of the blocks before this one
-    _Alignas(ALIGN) char data[];
+    char *data;
 };
 
 /* Large blocks in large pages where the kernel has them: fewer faults. */
-static void *huge_new(size_t size)
+static void *heap_take(void *ctx, size_t size)
 {
-    void *p = aligned_alloc(HUGE, (size + HUGE - 1) / HUGE * HUGE);
+    const size_t align = size < HUGE ? ALIGN : HUGE;
+    void *p = aligned_alloc(align, (size + align - 1) / align * align);
 
-    if (p)
+    (void)ctx;
+    if (p && size >= HUGE)
         madvise(p, size, MADV_HUGEPAGE);
     return p;
+}
+
+static void heap_give(void *ctx, void *p, size_t size)
+{
+    (void)ctx, (void)size;
+    free(p);
+}
+
+const struct ral_arena_source ral_heap = {heap_take, heap_give, NULL};
+
+static const struct ral_arena_source *source_of(const struct ral_arena *a)
+{
+    return a->source ? a->source : &ral_heap;
 }
 
 /* Blocks grow with what is held, so that their number stays logarithmic. */
@@ -34,11 +50,12 @@ static struct ral_arena_block *block_new(struct ral_arena *a, size_t need)
     if (size < need)
         size = need;
     size = (size + ALIGN - 1) & ~(size_t)(ALIGN - 1);
-    if (size > SIZE_MAX / 2)
+    if (size > SIZE_MAX / 2 || !(b = malloc(sizeof(*b))))
         return NULL;
-    if (!(b = size < HUGE ? aligned_alloc(ALIGN, sizeof(*b) + size)
-                          : huge_new(sizeof(*b) + size)))
+    if (!(b->data = source_of(a)->take(source_of(a)->ctx, size))) {
+        free(b);
         return NULL;
+    }
     b->next = NULL;
     b->size = size;
     b->before = a->cur ? a->cur->before + a->cur->size : 0;
@@ -79,8 +96,10 @@ void *ral_arena_alloc(struct ral_arena *a, size_t n, size_t size)
 
 void *ral_arena_zalloc(struct ral_arena *a, size_t n, size_t size)
 {
-    void *p = ral_arena_alloc(a, n, size);
+    void *p;
 
+    assert(!a->source);
+    p = ral_arena_alloc(a, n, size);
     return p ? memset(p, 0, n * size) : NULL;
 }
 
@@ -117,7 +136,8 @@ void ral_arena_release(struct ral_arena *a)
 {
     for (struct ral_arena_block *b = a->first, *next; b; b = next) {
         next = b->next;
+        source_of(a)->give(source_of(a)->ctx, b->data, b->size);
         free(b);
     }
-    memset(a, 0, sizeof(*a));
+    *a = (struct ral_arena){.source = a->source};
 }
