@@ -6,6 +6,15 @@
 
 #include "data/jsonl.h"
 
+static const struct ral_family families[] = {
+    {.name = "qwen2_5_vl",
+     .decoder = {.qkv_bias = true},
+     .tower = {.fused_qkv = true,
+               .qkv_bias = true,
+               .proj_bias = true,
+               .mlp_bias = true}},
+};
+
 struct scope {              // where fields are looked up, and how they are named
     const json_t *first, *then; // text_config, then the top level
     const char *path;
@@ -211,6 +220,14 @@ static int read_vision(struct ral_vision_config *v, const struct scope *s)
     return 0;
 }
 
+static const struct ral_family *family_find(const char *name)
+{
+    for (size_t i = 0; name && i < sizeof families / sizeof *families; i++)
+        if (!strcmp(name, families[i].name))
+            return &families[i];
+    return NULL;
+}
+
 static int read_all(struct ral_config *c, const json_t *top, const char *path,
                     struct ral_err *err)
 {
@@ -222,7 +239,7 @@ static int read_all(struct ral_config *c, const json_t *top, const char *path,
     const char *type = json_string_value(json_object_get(top, "model_type"));
     int rc;
 
-    if (!type || strcmp(type, "qwen2_5_vl"))
+    if (!(c->family = family_find(type)))
         return ral_err_set(err, -RAL_EINVAL,
                            "%s: model_type %s; this version computes "
                            "qwen2_5_vl alone",

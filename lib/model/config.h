@@ -10,6 +10,24 @@
 
 enum { RAL_DEPTH_MAX = 256 }; // blocks of a tower or a decoder
 
+enum ral_norm_kind { RAL_NORM_RMS };
+enum ral_mlp_kind { RAL_MLP_GATED_SILU };
+
+/* What the blocks of a tower or a decoder are made of: the sub-layers and the
+ * table of tensors ask these flags. */
+struct ral_block_arch {
+    enum ral_norm_kind norm;
+    enum ral_mlp_kind mlp;
+    bool fused_qkv; // one product for queries, keys and values
+    bool qkv_bias, proj_bias, mlp_bias;
+};
+
+/* A model family, by the model_type of its config.json. */
+struct ral_family {
+    const char *name;
+    struct ral_block_arch decoder, tower;
+};
+
 struct ral_vision_config {
     size_t depth, width, heads, inner, out;
     size_t patch, merge, temporal, window, channels;
@@ -17,6 +35,7 @@ struct ral_vision_config {
 };
 
 struct ral_config {
+    const struct ral_family *family;
     size_t layers, width, heads, kv_heads, head, inner, vocab;
     size_t positions; // max_position_embeddings: the context
     float eps;

@@ -3,190 +3,192 @@
 
 #include <string.h>
 
-struct ral_stack ral_decoder_stack(const struct ral_model *m, size_t N,
-                                   const float *cos, const float *sin)
-{
-    const struct ral_config *c = &m->config;
+/* ------------------------------------------------------- rows looked at */
 
-    return (struct ral_stack){
-        .m = m,
-        .shape = {c->heads, c->kv_heads, c->head,
-                  1.0f / __builtin_sqrtf((float)c->head)},
-        .width = c->width,
-        .inner = c->inner,
-        .eps = c->eps,
-        .N = N,
-        .cos = cos,
-        .sin = sin,
-    };
+size_t ral_look_planes(const struct ral_config *c,
+                       const struct ral_look_conf *look)
+{
+    return look->layers * (look->each ? c->heads : 1);
 }
 
-/* Without stores of its own every layer uses the same scratch one. */
-int ral_decoder_forward(const struct ral_stack *s, const struct ral_layout *l,
-                        const struct ral_layout *last, struct ral_kv *kv, float *x,
-                        struct ral_saved *saved, float *const *policy,
-                        struct ral_arena *a)
+int ral_look_layers(const struct ral_config *c, const int32_t *list, size_t n,
+                    int32_t *out, struct ral_err *err)
 {
-    const size_t layers = s->m->config.layers;
-    struct ral_kv scratch;
-    int rc;
+    const int32_t L = (int32_t)c->layers;
 
-    if (!kv && (rc = ral_kv_init(&scratch, a, s->shape.KV, s->shape.D,
-                                 l->slots)) < 0)
-        return rc;
-    for (size_t i = 0; i < layers; i++)
-        if ((rc = ral_block_forward(s, &s->m->table.layer[i],
-                                    i + 1 == layers ? last : l,
-                                    kv ? &kv[i] : &scratch, x,
-                                    saved ? &saved[i] : NULL,
-                                    i + 1 == layers ? policy : NULL, a)) < 0)
-            return rc;
+    for (size_t i = 0; i < n; i++) {
+        const int32_t l = list[i] < 0 ? L + list[i] : list[i];
+        size_t k = i;
+
+        if (l < 0 || l >= L)
+            return ral_err_set(err, -RAL_EUSAGE,
+                               "attn_layers: layer %d; the model has %d, 0 to "
+                               "%d or -1 to -%d",
+                               list[i], L, L - 1, L);
+        for (; k > 0 && out[k - 1] > l; k--)
+            out[k] = out[k - 1];
+        out[k] = l;
+        if (k > 0 && out[k - 1] == l)
+            return ral_err_set(err, -RAL_EUSAGE,
+                               "attn_layers: layer %d stands there twice", l);
+    }
     return 0;
 }
 
-static int embed(const struct ral_model *m, const struct ral_pack *p,
-                 bool keep, struct ral_activations *act, struct ral_arena *a)
+/* The planes of one layer; at none where it is not asked for. */
+static struct ral_look look_of(const struct ral_stack *s,
+                               const struct ral_look_conf *look, size_t layer,
+                               struct ral_mat planes, struct ral_mat at)
 {
-    const size_t D = m->config.width;
-    float *features;
+    const size_t n = look && look->each ? s->shape.H : 1;
+
+    for (size_t i = 0; look && i < look->layers; i++)
+        if ((size_t)look->layer[i] == layer && ral_mat_some(planes))
+            return (struct ral_look){at, ral_mat_rows(planes, i * n, n),
+                                     look->each};
+    return (struct ral_look){0};
+}
+
+/* ------------------------------------------------------------- forward */
+
+struct ral_mat ral_decoder_forward(const struct ral_stack *s,
+                                   const struct ral_decoding *d,
+                                   struct ral_mat x, struct ral_space *a)
+{
+    const size_t L = s->m->config.layers;
+
+    for (size_t i = 0; i < L; i++) {
+        const bool last = i + 1 == L;
+        const struct ral_look look =
+            look_of(s, d->look, i, d->planes, last ? d->look_last
+                                                   : d->look_all);
+
+        x = ral_block_forward(s, &s->m->table.layer[i],
+                              last ? &d->last : &d->all,
+                              d->scratch ? d->kv : &d->kv[i], x, &look,
+                              d->tape ? &d->tape[i] : NULL, a);
+    }
+    return x;
+}
+
+/* Words from their table, features in the places of visual tokens. */
+static int embed(const struct ral_model *m, const struct ral_pack *p,
+                 struct ral_tape *tape, struct ral_mat x, struct ral_space *a)
+{
+    struct ral_tower_tape tmp;
+    struct ral_mat features;
     int rc;
 
-    for (size_t i = 0; i < p->N; i++)
-        ral_model_embed(m, p->ids[i], act->x + i * D);
-    if (!p->npicture)
+    RAL_DO(m->dev, gather, x, m->w[m->table.embed].w, p->word);
+    if (!p->nvisual)
         return 0;
-    if (!(features = RAL_NEW(a, float, p->units * D)))
-        return -RAL_ENOMEM;
-    rc = ral_vision_forward(m, p->picture, p->npicture, keep, &act->vision,
-                            features, a);
-    for (size_t i = 0; rc == 0 && i < p->units; i++)
-        memcpy(act->x + p->visual[i] * D, features + i * D, D * sizeof(float));
+    features = ral_mat_f32(a, p->units, m->config.width);
+    rc = ral_tower_forward(m, p->visual, p->nvisual, tape != NULL,
+                           tape ? &tape->tower : &tmp, features, a);
+    RAL_DO(m->dev, scatter, x, features, p->at_visual, false);
     return rc;
 }
 
-static int run(const struct ral_model *m, const struct ral_pack *p,
-               struct ral_kv *kv, bool keep, float *const *policy,
-               struct ral_activations *act, struct ral_arena *a)
-{
-    const size_t D = m->config.width;
-    int rc;
-
-    memset(act, 0, sizeof(*act));
-    act->stack = ral_decoder_stack(m, p->N, p->cos, p->sin);
-    act->x = RAL_NEW(a, float, p->N * D);
-    act->hidden = RAL_NEW(a, float, p->U * D);
-    act->r = RAL_NEW(a, float, p->U);
-    if (keep)
-        act->layer = RAL_ZNEW(a, struct ral_saved, m->config.layers);
-    if (!act->x || !act->hidden || !act->r || (keep && !act->layer))
-        return -RAL_ENOMEM;
-    if ((rc = embed(m, p, keep, act, a)) < 0 ||
-        (rc = ral_decoder_forward(&act->stack, &p->layout, &p->last, kv,
-                                  act->x, act->layer, policy, a)) < 0)
-        return rc;
-    for (size_t u = 0; u < p->U; u++)
-        memcpy(act->hidden + u * D, act->x + p->hidden[u] * D,
-               D * sizeof(float));
-    ral_norm_forward(m, m->table.norm, m->config.eps, p->U, act->hidden,
-                     act->hidden, act->r);
-    return 0;
-}
-
 int ral_forward(const struct ral_model *m, const struct ral_pack *p,
-                struct ral_kv *kv, bool keep, float *const *policy,
-                struct ral_activations *act, struct ral_arena *a,
-                struct ral_err *err)
+                const struct ral_kv *kv, const struct ral_look_conf *look,
+                struct ral_tape *tape, struct ral_forward *out,
+                struct ral_space *a, struct ral_err *err)
 {
-    if (run(m, p, kv, keep, policy, act, a) < 0)
+    const struct ral_stack s = ral_decoder_stack(m);
+    const size_t D = m->config.width, L = m->config.layers;
+    const size_t planes = look ? ral_look_planes(&m->config, look) : 0;
+    struct ral_decoding d = {.all = p->all, .last = p->last, .kv = kv,
+                             .look = look, .look_all = p->look_all,
+                             .look_last = p->look_last};
+    struct ral_norm_tape norm;
+    struct ral_mat x, rows;
+    struct ral_kv scratch;
+
+    *out = (struct ral_forward){0};
+    if (planes)
+        d.planes = out->look = ral_mat_f32(a, planes, p->look[p->R]);
+    if (tape)
+        d.tape = tape->layer = RAL_ZNEW(&a->host, struct ral_block_tape, L);
+    if (!kv) { // every layer uses the same
+        scratch = ral_kv_new(a, s.shape.KV, s.shape.D, p->all.key.slots);
+        d.kv = &scratch;
+        d.scratch = true;
+    }
+    x = ral_mat_f32(a, p->N, D);
+    rows = ral_mat_f32(a, p->U, D);
+    if ((tape && !tape->layer) || embed(m, p, tape, x, a) < 0)
         return ral_err_set(err, -RAL_ENOMEM,
                            "out of memory for %zu tokens and %zu visual "
                            "tokens",
                            p->N, p->units);
+    RAL_DO(m->dev, gather, rows, ral_decoder_forward(&s, &d, x, a), p->hidden);
+    ral_norm_forward(&s, m->table.norm, rows, tape ? &tape->norm : &norm, a);
+    out->hidden = tape ? tape->norm.y : norm.y;
     return 0;
 }
 
+/* ------------------------------------------------------------- backward */
+
 /* The inputs: rows of the embedding, in one order; features to the tower. */
-static int embed_backward(const struct ral_model *m, const struct ral_pack *p,
-                          const struct ral_activations *act, const float *dx,
-                          float *grad, struct ral_arena *a)
+static void embed_backward(const struct ral_model *m, const struct ral_pack *p,
+                           const struct ral_tape *tape, struct ral_mat dx,
+                           struct ral_mat grad, struct ral_space *a)
 {
-    const size_t D = m->config.width;
-    float *dE = grad + m->table.tensor[m->table.embed].offset;
-    size_t v = 0;
-    float *df = p->units ? RAL_NEW(a, float, p->units * D) : NULL;
+    RAL_DO(m->dev, scatter, ral_tensor_view(&m->table, m->table.embed, grad),
+           dx, p->word, true);
+    if (p->nvisual) {
+        const struct ral_mat df = ral_mat_f32(a, p->units, dx.cols);
 
-    if (p->units && !df)
-        return -RAL_ENOMEM;
-    for (size_t i = 0; i < p->N; i++) {
-        if (v < p->units && p->visual[v] == i)
-            memcpy(df + v++ * D, dx + i * D, D * sizeof(float));
-        else
-            m->nn->k.add(D, dx + i * D, dE + (size_t)p->ids[i] * D);
+        RAL_DO(m->dev, gather, df, dx, p->at_visual);
+        ral_tower_backward(m, &tape->tower, df, grad, a);
     }
-    return p->units ? ral_vision_backward(m, &act->vision, df, grad, a) : 0;
 }
 
-static int run_back(const struct ral_model *m, const struct ral_pack *p,
-                    const struct ral_activations *act, const float *dhidden,
-                    const float *const *dpolicy, float *grad,
-                    struct ral_arena *a)
+void ral_backward(const struct ral_model *m, const struct ral_pack *p,
+                  const struct ral_tape *tape,
+                  const struct ral_look_conf *look, struct ral_mat dhidden,
+                  struct ral_mat dlook, struct ral_mat grad,
+                  struct ral_space *a)
 {
-    const size_t D = m->config.width, L = m->config.layers;
-    float *dx = RAL_ZNEW(a, float, p->N * D);
-    float *rows = RAL_NEW(a, float, p->U * D);
-    float *drows = RAL_ZNEW(a, float, p->U * D);
-    struct ral_kv kv;
-    int rc;
+    const struct ral_stack s = ral_decoder_stack(m);
+    const struct ral_space_mark mark = ral_space_mark(a);
+    const struct ral_kv kv =
+        ral_kv_new(a, s.shape.KV, s.shape.D, p->all.key.slots);
+    const struct ral_mat drows = ral_mat_zero(a, p->U, s.width);
+    struct ral_mat dx = ral_mat_zero(a, p->M, s.width);
 
-    if (!dx || !rows || !drows ||
-        ral_kv_init(&kv, a, act->stack.shape.KV, act->stack.shape.D,
-                    p->layout.slots) < 0)
-        return -RAL_ENOMEM;
-    for (size_t u = 0; u < p->U; u++)
-        memcpy(rows + u * D, act->x + p->hidden[u] * D, D * sizeof(float));
-    if ((rc = ral_norm_backward(m, m->table.norm, p->U, rows, act->r, dhidden,
-                                drows, grad, a)) < 0)
-        return rc;
-    for (size_t u = 0; u < p->U; u++)
-        memcpy(dx + p->hidden[u] * D, drows + u * D, D * sizeof(float));
-    for (size_t i = L; rc == 0 && i-- > 0;)
-        rc = ral_block_backward(&act->stack, &m->table.layer[i],
-                                i + 1 == L ? &p->last : &p->layout, &kv,
-                                &act->layer[i],
-                                i + 1 == L ? dpolicy : NULL, dx, grad, a);
-    return rc < 0 ? rc : embed_backward(m, p, act, dx, grad, a);
+    ral_norm_backward(&s, m->table.norm, &tape->norm, dhidden, drows, grad);
+    RAL_DO(m->dev, scatter, dx, drows, p->hidden, false);
+    for (size_t i = m->config.layers; i-- > 0;) {
+        const bool last = i + 1 == m->config.layers;
+        const struct ral_look l = look_of(&s, look, i, dlook,
+                                          last ? p->look_last : p->look_all);
+
+        dx = ral_block_backward(&s, &m->table.layer[i],
+                                last ? &p->last : &p->all, &kv,
+                                &tape->layer[i], &l, dx, grad, a);
+    }
+    embed_backward(m, p, tape, dx, grad, a);
+    ral_space_rewind(a, mark);
 }
 
-int ral_backward(const struct ral_model *m, const struct ral_pack *p,
-                 const struct ral_activations *act, const float *dhidden,
-                 const float *const *dpolicy, float *grad, struct ral_arena *a,
-                 struct ral_err *err)
+void ral_look_query_gradient(const struct ral_model *m,
+                             const struct ral_pack *p,
+                             const struct ral_tape *tape,
+                             const struct ral_look_conf *look,
+                             struct ral_mat dlook, struct ral_mat dw,
+                             struct ral_space *a)
 {
-    const struct ral_mark mark = ral_arena_mark(a);
-    int rc = run_back(m, p, act, dhidden, dpolicy, grad, a);
+    const struct ral_stack s = ral_decoder_stack(m);
+    const struct ral_space_mark mark = ral_space_mark(a);
+    const size_t layer = (size_t)look->layer[look->layers - 1];
+    const bool last = layer + 1 == m->config.layers;
+    const struct ral_kv kv =
+        ral_kv_new(a, s.shape.KV, s.shape.D, p->all.key.slots);
+    const struct ral_look l = look_of(&s, look, layer, dlook,
+                                      last ? p->look_last : p->look_all);
 
-    ral_arena_rewind(a, mark);
-    return rc < 0 ? ral_err_set(err, -RAL_ENOMEM,
-                                "out of memory in the backward of %zu tokens",
-                                p->N)
-                  : 0;
-}
-
-int ral_policy_query_gradient(const struct ral_model *m,
-                              const struct ral_pack *p,
-                              const struct ral_activations *act,
-                              const float *const *dpolicy, float *dWq,
-                              struct ral_arena *a, struct ral_err *err)
-{
-    const struct ral_mark mark = ral_arena_mark(a);
-    struct ral_kv kv;
-    int rc = ral_kv_init(&kv, a, act->stack.shape.KV, act->stack.shape.D,
-                         p->layout.slots);
-
-    if (rc == 0)
-        rc = ral_block_query_gradient(&act->stack, &p->last, &kv,
-                                      &act->layer[m->config.layers - 1],
-                                      dpolicy, dWq, a);
-    ral_arena_rewind(a, mark);
-    return rc < 0 ? ral_err_set(err, rc, "out of memory for a metric") : 0;
+    ral_block_query_gradient(&s, last ? &p->last : &p->all, &kv,
+                             &tape->layer[layer], &l, dw, a);
+    ral_space_rewind(a, mark);
 }

@@ -2,67 +2,22 @@
 #include "model/head.h"
 
 #include <math.h>
-#include <string.h>
 
-enum {
-    COLUMNS = 4096,      // of one (max, sum) pair, joined in order
-    LOGITS = 4 << 20,    // numbers of a chunk of rows, 16 MB
-    SERIAL = 1 << 15,    // of so few one thread makes short work
-};
+enum { LOGITS = 4 << 20 }; // numbers of a chunk of rows, 16 MB
 
-/* (max, sum of exp) per chunk of columns, joined in double, ascending. */
-static double row_lse(const struct ral_nn *nn, const float *x, size_t V,
-                      float *scratch)
+static int out_of_logits(struct ral_err *err)
 {
-    double M = -INFINITY, S = 0;
-
-    for (size_t j = 0; j < V; j += COLUMNS) {
-        const size_t n = V - j < COLUMNS ? V - j : COLUMNS;
-        const float max = nn->k.max(x + j, n);
-        double sum;
-
-        nn->k.exp_shift(n, x + j, max, scratch);
-        sum = (double)nn->k.sum(scratch, n);
-        if (j == 0) {
-            M = (double)max;
-            S = sum;
-        } else if ((double)max > M) {
-            S = fma(S, ral_exp_d(M - (double)max), sum);
-            M = (double)max;
-        } else {
-            S = fma(sum, ral_exp_d((double)max - M), S);
-        }
-    }
-    return M + ral_log_d(S);
+    return ral_err_set(err, -RAL_ENOMEM, "out of memory for logits");
 }
 
-/* A row divided by the temperature, and its log-sum-exp. */
-static void logits_row(const struct ral_nn *nn, size_t V, float temperature,
-                       float *x, double *lse)
+void ral_head_logits(const struct ral_model *m, struct ral_mat hidden,
+                     float temperature, struct ral_mat logits,
+                     struct ral_mat lse)
 {
-    float scratch[COLUMNS];
+    const struct ral_mat none = {0};
 
-    if (temperature != 1.0f)
-        nn->k.scale(V, x, 1.0f / temperature, x);
-    *lse = row_lse(nn, x, V, scratch);
-}
-
-void ral_head_logits(const struct ral_model *m, size_t n, const float *hidden,
-                     float temperature, float *logits, double *lse)
-{
-    const struct ral_weight *w = &m->w[m->table.head];
-    const struct ral_nn *nn = m->nn;
-    const size_t V = w->N;
-
-    ral_matmul(nn, w, n, hidden, w->K, NULL, false, logits, V);
-    if (ral_nn_serial(nn, n * V, SERIAL)) {
-        for (size_t i = 0; i < n; i++)
-            logits_row(nn, V, temperature, logits + i * V, lse + i);
-        return;
-    }
-#pragma omp parallel for num_threads(nn->threads)
-    for (size_t i = 0; i < n; i++)
-        logits_row(nn, V, temperature, logits + i * V, lse + i);
+    RAL_DO(m->dev, matmul, logits, hidden, m->w[m->table.head], none, false);
+    RAL_DO(m->dev, lse, logits, lse, 1.0f / temperature);
 }
 
 static size_t chunk_rows(size_t V, size_t U)
@@ -72,175 +27,209 @@ static size_t chunk_rows(size_t V, size_t U)
     return n < U ? n : U ? U : 1;
 }
 
-/* H = lse - sum p x, in double: a metric, not part of the exact forward. */
-static float row_entropy(const float *x, size_t V, double lse)
-{
-    double sum = 0;
+/* A chunk of hidden rows u .. u+n-1 and what is made of them. */
+struct chunk {
+    size_t u, n;
+    struct ral_mat hidden, logits, lse;
+    struct ral_targets targets;
+};
 
-    for (size_t v = 0; v < V; v++)
-        sum += (double)(expf(x[v] - (float)lse) * x[v]);
-    return (float)(lse - sum);
+static struct chunk chunk_at(const struct ral_pack *p, size_t u, size_t step,
+                             struct ral_mat hidden, struct ral_mat logits,
+                             struct ral_mat lse)
+{
+    const size_t n = p->U - u < step ? p->U - u : step;
+
+    return (struct chunk){u, n, ral_mat_rows(hidden, u, n),
+                          ral_mat_rows(logits, 0, n), ral_mat_cols(lse, u, n),
+                          {ral_mat_cols(p->targets.first, u, n + 1),
+                           p->targets.id}};
 }
 
-/* The targets of hidden row u, from its logits; false when not finite. */
-static bool logp_row(const struct ral_pack *p, size_t u, size_t V,
-                     const float *x, double lse, float *logp, float *entropy)
+/* From one number a prediction to one a response token. */
+static void by_token(const struct ral_pack *p, const float *from, float *to)
 {
-    const size_t *it = p->item + p->first[u];
-    const size_t k = p->first[u + 1] - p->first[u];
-    const float h = entropy && k ? row_entropy(x, V, lse) : 0;
+    for (size_t k = 0; k < p->R; k++)
+        to[p->item[k]] = from[k];
+}
 
-    for (size_t j = 0; j < k; j++) {
-        logp[it[j]] = (float)((double)x[p->target[it[j]]] - lse);
-        if (entropy)
-            entropy[it[j]] = h;
+/* From one number a hidden row to one a response token. */
+static void spread_rows(const struct ral_pack *p, const float *from, float *to)
+{
+    for (size_t u = 0; u < p->U; u++)
+        for (int32_t k = p->first[u]; k < p->first[u + 1]; k++)
+            to[p->item[k]] = from[u];
+}
+
+static bool all_finite(const double *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return false;
+    return true;
+}
+
+static int logp_fetch(const struct ral_model *m, const struct ral_pack *p,
+                      struct ral_mat out, struct ral_mat lse,
+                      struct ral_mat ent, float *logp, float *entropy,
+                      struct ral_space *a, struct ral_err *err)
+{
+    float *x = RAL_NEW(&a->host, float, p->R + p->U);
+    double *l = RAL_NEW(&a->host, double, p->U);
+    int rc;
+
+    if (!x || !l)
+        return out_of_logits(err);
+    if ((rc = ral_get(m->dev, l, lse, err)) < 0 ||
+        (rc = ral_get(m->dev, x, out, err)) < 0)
+        return rc;
+    by_token(p, x, logp);
+    if (entropy) {
+        if ((rc = ral_get(m->dev, x, ent, err)) < 0)
+            return rc;
+        spread_rows(p, x, entropy);
     }
-    return isfinite(lse);
+    return all_finite(l, p->U)
+               ? 0
+               : ral_err_set(err, -RAL_EINVAL,
+                             "logits are not finite: the weights diverged");
 }
 
 int ral_head_logp(const struct ral_model *m, const struct ral_pack *p,
-                  const float *hidden, float temperature, float *logp,
-                  float *entropy, struct ral_arena *a, struct ral_err *err)
+                  struct ral_mat hidden, float temperature, float *logp,
+                  float *entropy, struct ral_space *a, struct ral_err *err)
 {
-    const size_t V = m->w[m->table.head].N, D = m->config.width;
-    const size_t step = chunk_rows(V, p->U);
-    const struct ral_mark mark = ral_arena_mark(a);
-    float *logits = RAL_NEW(a, float, step * V);
-    double *lse = RAL_NEW(a, double, step);
-    bool finite = true;
+    const size_t V = m->config.vocab, step = chunk_rows(V, p->U);
+    const struct ral_space_mark mark = ral_space_mark(a);
+    const struct ral_mat logits = ral_mat_f32(a, step, V);
+    const struct ral_mat lse = ral_mat_new(a, RAL_F64, 1, p->U);
+    const struct ral_mat out = ral_mat_f32(a, 1, p->R);
+    const struct ral_mat ent = ral_mat_f32(a, 1, p->U);
+    int rc;
 
-    if (!logits || !lse)
-        return ral_err_set(err, -RAL_ENOMEM, "out of memory for logits");
-    for (size_t u0 = 0; u0 < p->U; u0 += step) {
-        const size_t n = p->U - u0 < step ? p->U - u0 : step;
+    for (size_t u = 0; u < p->U; u += step) {
+        const struct chunk c = chunk_at(p, u, step, hidden, logits, lse);
 
-        ral_head_logits(m, n, hidden + u0 * D, temperature, logits, lse);
-        if (ral_nn_serial(m->nn, n * V, SERIAL)) {
-            for (size_t i = 0; i < n; i++)
-                finite &= logp_row(p, u0 + i, V, logits + i * V, lse[i], logp,
-                                   entropy);
-            continue;
-        }
-#pragma omp parallel for num_threads(m->nn->threads) reduction(& : finite)
-        for (size_t i = 0; i < n; i++)
-            finite &= logp_row(p, u0 + i, V, logits + i * V, lse[i], logp,
-                               entropy);
+        ral_head_logits(m, c.hidden, temperature, c.logits, c.lse);
+        RAL_DO(m->dev, pick, out, c.logits, c.lse, c.targets);
+        if (entropy)
+            RAL_DO(m->dev, entropy, ral_mat_cols(ent, u, c.n), c.logits,
+                   c.lse);
     }
-    ral_arena_rewind(a, mark);
-    return finite ? 0
-                  : ral_err_set(err, -RAL_EINVAL,
-                                "logits are not finite: the weights diverged");
+    rc = logp_fetch(m, p, out, lse, ent, logp, entropy, a, err);
+    ral_space_rewind(a, mark);
+    return rc;
 }
 
-/* Probabilities of a row in place, then the gradient of its logits. */
-static void row_backward(const struct ral_nn *nn, size_t V, float *x,
-                         double lse, const struct ral_pack *p, size_t u,
-                         const float *dlogp, float inverse)
-{
-    double sum = 0;
-
-    for (size_t i = p->first[u]; i < p->first[u + 1]; i++)
-        sum += (double)dlogp[p->item[i]];
-    nn->k.exp_shift(V, x, (float)lse, x);
-    nn->k.scale(V, x, (float)-sum * inverse, x);
-    for (size_t i = p->first[u]; i < p->first[u + 1]; i++)
-        x[p->target[p->item[i]]] += dlogp[p->item[i]] * inverse;
-}
-
-static void log_softmax(size_t V, double lse, float *x)
-{
-    for (size_t v = 0; v < V; v++)
-        x[v] = (float)((double)x[v] - lse);
-}
-
-/* Every target of the row has the same divergence; their weights add up. */
-static void row_teacher(const struct ral_head_teacher *t,
-                        const struct ral_pack *p, size_t u, size_t V,
-                        const float *ours, const float *theirs, float inverse,
-                        float *dx)
-{
-    double weight = 0, nats;
-
-    for (size_t i = p->first[u]; i < p->first[u + 1]; i++)
-        weight += (double)t->weight[p->item[i]];
-    nats = t->divergence(V, ours, theirs, weight * (double)inverse, dx);
-    for (size_t i = p->first[u]; i < p->first[u + 1]; i++)
-        t->nats[p->item[i]] = (float)nats;
-}
-
-/* A chunk of rows: logits and log-sum-exps, ours and the teacher's. */
-struct chunk {
-    const struct ral_nn *nn;
-    const struct ral_pack *p;
-    const struct ral_head_teacher *teacher; // or NULL
-    const float *dlogp;
-    size_t u0, V;
-    float inverse, *logits, *ours, *theirs;
-    double *lse, *their_lse;
+/* The teacher's numbers of all hidden rows. */
+struct lesson {
+    const struct ral_head_teacher *t;
+    struct ral_mat ours, theirs; // [step][V] logits
+    struct ral_mat lse;          // F64 [1][U] theirs
+    struct ral_mat weight, nats; // F64, F32 [1][U]
 };
 
-static void chunk_row(const struct chunk *c, size_t i)
+/* Every target of a row has the same divergence; their weights add up. */
+static int lesson_init(struct lesson *l, const struct ral_head_teacher *t,
+                       const struct ral_pack *p, size_t step, size_t V,
+                       float temperature, struct ral_space *a,
+                       struct ral_err *err)
 {
-    const size_t V = c->V;
-    float *x = c->logits + i * V;
+    double *w = RAL_ZNEW(&a->host, double, p->U);
 
-    row_backward(c->nn, V, x, c->lse[i], c->p, c->u0 + i, c->dlogp,
-                 c->inverse);
-    if (!c->teacher)
-        return;
-    log_softmax(V, c->lse[i], c->ours + i * V);
-    log_softmax(V, c->their_lse[i], c->theirs + i * V);
-    row_teacher(c->teacher, c->p, c->u0 + i, V, c->ours + i * V,
-                c->theirs + i * V, c->inverse, x);
+    if (!w)
+        return out_of_logits(err);
+    for (size_t u = 0; u < p->U; u++) {
+        for (int32_t k = p->first[u]; k < p->first[u + 1]; k++)
+            w[u] += t->weight[p->item[k]];
+        w[u] *= (double)(1.0f / temperature);
+    }
+    *l = (struct lesson){.t = t,
+                         .ours = ral_mat_f32(a, step, V),
+                         .theirs = ral_mat_f32(a, step, V),
+                         .lse = ral_mat_new(a, RAL_F64, 1, p->U),
+                         .weight = ral_mat_put(a, RAL_F64, 1, p->U, w),
+                         .nats = ral_mat_f32(a, 1, p->U)};
+    return 0;
 }
 
-/* From logits to their gradients, in place. */
-static void chunk_backward(const struct chunk *c, size_t n)
+/* c.logits are gradients by now; ours are the logits. */
+static void lesson_add(const struct lesson *l, struct chunk c,
+                       float temperature)
 {
-    if (ral_nn_serial(c->nn, n * c->V, SERIAL)) {
-        for (size_t i = 0; i < n; i++)
-            chunk_row(c, i);
-        return;
-    }
-#pragma omp parallel for num_threads(c->nn->threads)
-    for (size_t i = 0; i < n; i++)
-        chunk_row(c, i);
+    struct ral_dev *dev = l->t->m->dev;
+    const struct ral_mat theirs = ral_mat_rows(l->theirs, 0, c.n);
+    const struct ral_mat lse = ral_mat_cols(l->lse, c.u, c.n);
+
+    ral_head_logits(l->t->m, ral_mat_rows(l->t->hidden, c.u, c.n), temperature,
+                    theirs, lse);
+    RAL_DO(dev, kl, .dx = c.logits, .x = ral_mat_rows(l->ours, 0, c.n),
+           .y = theirs, .lse = c.lse, .lse_y = lse,
+           .weight = ral_mat_cols(l->weight, c.u, c.n),
+           .nats = ral_mat_cols(l->nats, c.u, c.n));
+}
+
+static int lesson_fetch(const struct lesson *l, const struct ral_pack *p,
+                        struct ral_space *a, struct ral_err *err)
+{
+    float *nats = RAL_NEW(&a->host, float, p->U);
+    int rc;
+
+    if (!nats)
+        return out_of_logits(err);
+    if ((rc = ral_get(l->t->m->dev, nats, l->nats, err)) == 0)
+        spread_rows(p, nats, l->t->nats);
+    return rc;
+}
+
+static int dlogp_put(const struct ral_pack *p, const float *dlogp,
+                     struct ral_mat *out, struct ral_space *a,
+                     struct ral_err *err)
+{
+    float *x = RAL_NEW(&a->host, float, p->R);
+
+    if (!x)
+        return out_of_logits(err);
+    for (size_t k = 0; k < p->R; k++)
+        x[k] = dlogp[p->item[k]];
+    *out = ral_mat_put(a, RAL_F32, 1, p->R, x);
+    return 0;
 }
 
 int ral_head_backward(const struct ral_model *m, const struct ral_pack *p,
-                      const float *hidden, float temperature,
+                      struct ral_mat hidden, float temperature,
                       const float *dlogp,
-                      const struct ral_head_teacher *teacher, float *dhidden,
-                      float *grad, struct ral_arena *a, struct ral_err *err)
+                      const struct ral_head_teacher *teacher,
+                      struct ral_mat dhidden, struct ral_mat grad,
+                      struct ral_space *a, struct ral_err *err)
 {
-    const struct ral_weight *w = &m->w[m->table.head];
-    const size_t V = w->N, D = m->config.width;
-    const size_t step = chunk_rows(V, p->U), copies = teacher ? 3 : 1;
-    const struct ral_mark mark = ral_arena_mark(a);
-    float *logits = RAL_NEW(a, float, copies * step * V);
-    double *lse = RAL_NEW(a, double, 2 * step);
+    const size_t V = m->config.vocab, step = chunk_rows(V, p->U);
+    const struct ral_space_mark mark = ral_space_mark(a);
+    const struct ral_mat logits = ral_mat_f32(a, step, V), none = {0};
+    const struct ral_mat lse = ral_mat_new(a, RAL_F64, 1, p->U);
+    const struct ral_mat dw = ral_tensor_view(&m->table, m->table.head, grad);
+    struct lesson lesson = {0};
+    struct ral_mat d;
+    int rc = dlogp_put(p, dlogp, &d, a, err);
 
-    if (!logits || !lse)
-        return ral_err_set(err, -RAL_ENOMEM, "out of memory for logits");
-    for (size_t u0 = 0; u0 < p->U; u0 += step) {
-        const size_t n = p->U - u0 < step ? p->U - u0 : step;
-        float *theirs = logits + step * V, *ours = theirs + step * V;
+    if (rc == 0 && teacher)
+        rc = lesson_init(&lesson, teacher, p, step, V, temperature, a, err);
+    for (size_t u = 0; rc == 0 && u < p->U; u += step) {
+        const struct chunk c = chunk_at(p, u, step, hidden, logits, lse);
 
-        ral_head_logits(m, n, hidden + u0 * D, temperature, logits, lse);
-        if (teacher) {
-            memcpy(ours, logits, n * V * sizeof(float));
-            ral_head_logits(teacher->m, n,
-                            teacher->hidden + u0 * teacher->m->config.width,
-                            temperature, theirs, lse + step);
-        }
-        chunk_backward(&(struct chunk){m->nn, p, teacher, dlogp, u0, V,
-                                       1.0f / temperature, logits, ours,
-                                       theirs, lse, lse + step},
-                       n);
-        ral_matmul_dx(m->nn, w, n, logits, V, false, dhidden + u0 * D, D);
-        ral_matmul_dw(m->nn, n, V, D, logits, V, hidden + u0 * D, D,
-                      grad + m->table.tensor[m->table.head].offset, NULL);
+        ral_head_logits(m, c.hidden, temperature, c.logits, c.lse);
+        if (teacher)
+            RAL_DO(m->dev, copy, ral_mat_rows(lesson.ours, 0, c.n), c.logits);
+        RAL_DO(m->dev, softmax_backward, c.logits, c.lse, d, c.targets,
+               1.0f / temperature);
+        if (teacher)
+            lesson_add(&lesson, c, temperature);
+        RAL_DO(m->dev, matmul_dx, ral_mat_rows(dhidden, u, c.n), c.logits,
+               m->w[m->table.head], false);
+        RAL_DO(m->dev, matmul_dw, dw, none, c.logits, c.hidden);
     }
-    ral_arena_rewind(a, mark);
-    return 0;
+    if (rc == 0 && teacher)
+        rc = lesson_fetch(&lesson, p, a, err);
+    ral_space_rewind(a, mark);
+    return rc;
 }

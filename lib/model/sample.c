@@ -1,14 +1,10 @@
-/* lib/model/sample.c - one token from a row of logits. */
+/* lib/model/sample.c - how tokens are drawn, and their random numbers. */
 #include "model/sample.h"
 
-#include <stdbool.h>
 #include <string.h>
 #include <xxhash.h>
 
 #include "base/rng.h"
-#include "nn/kernels.h"
-
-enum { CHUNK = 256 }; // probabilities that are summed at once
 
 float ral_sampling_tau(const struct ral_sampling *s)
 {
@@ -30,131 +26,4 @@ double ral_sampling_uniform(const struct ral_sampling *s, uint64_t prompt_hash,
 
     ral_philox(ctr, key, out);
     return (double)(((uint64_t)out[1] << 32 | out[0]) >> 11) * 0x1p-53;
-}
-
-static int32_t argmax(size_t V, const float *x)
-{
-    size_t best = 0;
-
-    for (size_t v = 1; v < V; v++)
-        if (x[v] > x[best])
-            best = v;
-    return (int32_t)best;
-}
-
-/* Larger logits first, of equal ones the lower id; without logits larger ids
- * first. */
-static bool before(const float *x, int32_t i, int32_t j)
-{
-    if (!x)
-        return i > j;
-    return x[i] != x[j] ? x[i] > x[j] : i < j;
-}
-
-/* A heap whose root comes before all others. (qsort would allocate.) */
-static void sift(const float *x, int32_t *heap, size_t n, size_t i)
-{
-    const int32_t id = heap[i];
-
-    for (size_t child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n && before(x, heap[child + 1], heap[child]))
-            child++;
-        if (!before(x, heap[child], id))
-            break;
-        heap[i] = heap[child];
-    }
-    heap[i] = id;
-}
-
-static void make_heap(const float *x, int32_t *heap, size_t n)
-{
-    for (size_t i = n / 2; i-- > 0;)
-        sift(x, heap, n, i);
-}
-
-/* Takes the root of n out; it lands behind the heap, which has n - 1 left. */
-static int32_t take(const float *x, int32_t *heap, size_t n)
-{
-    const int32_t id = heap[0];
-
-    heap[0] = heap[n - 1];
-    heap[n - 1] = id;
-    sift(x, heap, n - 1, 0);
-    return id;
-}
-
-/* Tokens kept by top-k, then top-p: the last of order[V], ascending; returns
- * how many. */
-static size_t keep(const struct ral_sampling *s, size_t V, const float *p,
-                   const float *x, int32_t *order)
-{
-    const size_t most = s->top_k > 0 && (uint64_t)s->top_k < V
-                            ? (size_t)s->top_k
-                            : V;
-    size_t taken = 0, k = 0;
-    double sum = 0, all = 0;
-
-    for (size_t v = 0; v < V; v++)
-        order[v] = (int32_t)v;
-    make_heap(x, order, V);
-    for (; most < V && taken < most; taken++)
-        all += (double)p[take(x, order, V - taken)];
-    for (size_t v = 0; most == V && v < V; v++)
-        all += (double)p[v];
-    for (; k < most && (k == 0 || sum < s->top_p * all); k++) {
-        if (k == taken)
-            take(x, order, V - taken++);
-        sum += (double)p[order[V - 1 - k]];
-    }
-    order += V - k;
-    make_heap(NULL, order, k);
-    for (size_t n = k; n > 1; n--)
-        take(NULL, order, n);
-    return k;
-}
-
-/* Sum of chunk i of p[n]. */
-static double chunk(const struct ral_kernels *k, const float *p, size_t n,
-                    size_t i)
-{
-    return (double)k->sum(p + i, n - i < CHUNK ? n - i : CHUNK);
-}
-
-/* The first i whose running sum is over uniform times the whole: by chunks,
- * then inside the one that it falls into. */
-static size_t walk(const struct ral_kernels *k, const float *p, size_t n,
-                   double uniform)
-{
-    double total = 0, sum = 0, more;
-    size_t i = 0;
-
-    for (size_t c = 0; c < n; c += CHUNK)
-        total += chunk(k, p, n, c);
-    for (; i + CHUNK < n; i += CHUNK, sum = more)
-        if ((more = sum + chunk(k, p, n, i)) > uniform * total)
-            break;
-    for (; i + 1 < n; i++)
-        if ((sum += (double)p[i]) > uniform * total)
-            break;
-    while (i > 0 && !(p[i] > 0)) // rounding may lead past the last
-        i--;
-    return i;
-}
-
-int32_t ral_sample(const struct ral_sampling *s, const struct ral_kernels *k,
-                   size_t V, const float *x, double lse, double uniform,
-                   float *p, int32_t *order)
-{
-    size_t n;
-
-    if (s->temperature <= 0)
-        return argmax(V, x);
-    k->exp_shift(V, x, (float)lse, p);
-    if (s->top_p >= 1 && s->top_k <= 0)
-        return (int32_t)walk(k, p, V, uniform);
-    n = keep(s, V, p, x, order);
-    order += V - n;
-    for (size_t i = 0; i < n; i++)
-        p[i] = p[order[i]]; // ascending: nothing is overwritten too early
-    return order[walk(k, p, n, uniform)];
 }

@@ -1,11 +1,8 @@
-/* lib/model/sample.h - one token from a row of logits. */
+/* lib/model/sample.h - how tokens are drawn, and their random numbers. */
 #ifndef RAL_SAMPLE_H
 #define RAL_SAMPLE_H
 
-#include <stddef.h>
 #include <stdint.h>
-
-#include "nn/kernels.h"
 
 struct ral_sampling {
     double temperature; // 0: greedy, log-probabilities at temperature 1
@@ -24,18 +21,5 @@ float ral_sampling_tau(const struct ral_sampling *s);
 double ral_sampling_uniform(const struct ral_sampling *s, uint64_t prompt_hash,
                             uint32_t sample, uint32_t position);
 uint64_t ral_prompt_hash(const char *id, uint64_t step);
-
-/**
- * Draws by inverse distribution function, ascending token ids, over the
- * tokens that top-k and then top-p leave (ties in favour of the lower id).
- *
- * @param x      [V] logits divided by the temperature
- * @param lse    their log-sum-exp
- * @param p      [V] scratch: the probabilities, float each, summed in double
- * @param order  [V] scratch; used only with top-p or top-k
- */
-int32_t ral_sample(const struct ral_sampling *s, const struct ral_kernels *k,
-                   size_t V, const float *x, double lse, double uniform,
-                   float *p, int32_t *order);
 
 #endif

@@ -67,37 +67,43 @@ static struct ral_linear linear(struct builder *b, const char *name,
     return l;
 }
 
-static void add_layer(struct builder *b, const struct ral_config *c,
-                      struct ral_block *k)
+/* The names of a block's parts, as published. */
+struct part_names {
+    const char *norm1, *norm2, *qkv[3], *proj, *gate, *up, *down;
+};
+
+static const struct part_names decoder_names = {
+    "input_layernorm.weight",
+    "post_attention_layernorm.weight",
+    {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"},
+    "self_attn.o_proj",
+    "mlp.gate_proj",
+    "mlp.up_proj",
+    "mlp.down_proj",
+};
+static const struct part_names tower_names = {
+    "norm1.weight", "norm2.weight", {"attn.qkv"},    "attn.proj",
+    "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj",
+};
+
+/* C channels, of which queries have O and keys and values E each. */
+static void add_block(struct builder *b, const struct ral_block_arch *arch,
+                      const struct part_names *name, size_t C, size_t O,
+                      size_t E, size_t inner, struct ral_block *k)
 {
-    const size_t D = c->width, kv = c->kv_heads * c->head;
-
-    k->norm1 = vector(b, RAL_ROLE_NORM, "input_layernorm.weight", D);
-    k->nqkv = 3;
-    k->qkv[0] = linear(b, "self_attn.q_proj", D, D, true);
-    k->qkv[1] = linear(b, "self_attn.k_proj", kv, D, true);
-    k->qkv[2] = linear(b, "self_attn.v_proj", kv, D, true);
-    k->proj = linear(b, "self_attn.o_proj", D, D, false);
-    k->norm2 = vector(b, RAL_ROLE_NORM, "post_attention_layernorm.weight", D);
-    k->gate = linear(b, "mlp.gate_proj", c->inner, D, false);
-    k->up = linear(b, "mlp.up_proj", c->inner, D, false);
-    k->down = linear(b, "mlp.down_proj", D, c->inner, false);
-}
-
-static void add_vision_block(struct builder *b,
-                             const struct ral_vision_config *v,
-                             struct ral_block *k)
-{
-    const size_t C = v->width;
-
-    k->norm1 = vector(b, RAL_ROLE_NORM, "norm1.weight", C);
-    k->nqkv = 1;
-    k->qkv[0] = linear(b, "attn.qkv", 3 * C, C, true);
-    k->proj = linear(b, "attn.proj", C, C, true);
-    k->norm2 = vector(b, RAL_ROLE_NORM, "norm2.weight", C);
-    k->gate = linear(b, "mlp.gate_proj", v->inner, C, true);
-    k->up = linear(b, "mlp.up_proj", v->inner, C, true);
-    k->down = linear(b, "mlp.down_proj", C, v->inner, true);
+    k->norm1 = vector(b, RAL_ROLE_NORM, name->norm1, C);
+    if (arch->fused_qkv) {
+        k->qkv[0] = linear(b, name->qkv[0], O + 2 * E, C, arch->qkv_bias);
+    } else {
+        k->qkv[0] = linear(b, name->qkv[0], O, C, arch->qkv_bias);
+        k->qkv[1] = linear(b, name->qkv[1], E, C, arch->qkv_bias);
+        k->qkv[2] = linear(b, name->qkv[2], E, C, arch->qkv_bias);
+    }
+    k->proj = linear(b, name->proj, C, O, arch->proj_bias);
+    k->norm2 = vector(b, RAL_ROLE_NORM, name->norm2, C);
+    k->gate = linear(b, name->gate, inner, C, arch->mlp_bias);
+    k->up = linear(b, name->up, inner, C, arch->mlp_bias);
+    k->down = linear(b, name->down, C, inner, arch->mlp_bias);
 }
 
 int ral_table_init(struct ral_table *t, const struct ral_config *c, bool tied,
@@ -121,7 +127,9 @@ int ral_table_init(struct ral_table *t, const struct ral_config *c, bool tied,
     for (size_t i = 0; i < c->layers; i++) {
         snprintf(prefix, sizeof prefix, "model.layers.%zu.", i);
         b.prefix = prefix;
-        add_layer(&b, c, &t->layer[i]);
+        add_block(&b, &c->family->decoder, &decoder_names, c->width,
+                  c->heads * c->head, c->kv_heads * c->head, c->inner,
+                  &t->layer[i]);
     }
     b.prefix = "";
     t->norm = vector(&b, RAL_ROLE_NORM, "model.norm.weight", c->width);
@@ -134,7 +142,8 @@ int ral_table_init(struct ral_table *t, const struct ral_config *c, bool tied,
     for (size_t i = 0; i < v->depth; i++) {
         snprintf(prefix, sizeof prefix, "visual.blocks.%zu.", i);
         b.prefix = prefix;
-        add_vision_block(&b, v, &t->tower[i]);
+        add_block(&b, &c->family->tower, &tower_names, v->width, v->width,
+                  v->width, v->inner, &t->tower[i]);
     }
     b.prefix = "visual.merger.";
     t->merger_norm = vector(&b, RAL_ROLE_NORM, "ln_q.weight", v->width);

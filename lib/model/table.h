@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "model/config.h"
+#include "nn/mat.h"
 
 enum ral_role { RAL_ROLE_MATRIX, RAL_ROLE_EMBED, RAL_ROLE_NORM, RAL_ROLE_BIAS };
 
@@ -26,13 +27,12 @@ struct ral_linear {
 
 /**
  * One transformer block, of the tower or of the decoder:
- *   x += proj(attention(norm1 x)),  x += down(silu(gate h) * up h), h = norm2 x
- * The tower has one qkv product, the decoder three.
+ *   x += proj(attention(norm1 x)),  x += mlp(norm2 x)
+ * What it is made of says its struct ral_block_arch.
  */
 struct ral_block {
     int norm1, norm2;
-    struct ral_linear qkv[3];
-    int nqkv;
+    struct ral_linear qkv[3]; // one of all when fused, else one each
     struct ral_linear proj, gate, up, down;
 };
 
@@ -46,6 +46,16 @@ struct ral_table {
     int merger_norm;
     struct ral_linear merger[2];
 };
+
+/* A tensor's numbers in an arena in table order, as its matrix [N][K]. */
+static inline struct ral_mat ral_tensor_view(const struct ral_table *t,
+                                             int tensor, struct ral_mat arena)
+{
+    const struct ral_tensor *x = &t->tensor[tensor];
+
+    return ral_mat_shaped(ral_mat_cols(arena, x->offset, x->N * x->K), x->N,
+                          x->K);
+}
 
 /* tied: whether the head is the embedding. 0 or -RAL_ENOMEM. */
 int ral_table_init(struct ral_table *t, const struct ral_config *c, bool tied,

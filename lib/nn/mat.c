@@ -80,6 +80,23 @@ struct ral_mat ral_mat_over(struct ral_space *s, enum ral_dtype type,
     return ral_mat_put(s, type, rows, cols, host);
 }
 
+int ral_mat_host(struct ral_space *s, struct ral_mat x, const void **host,
+                 struct ral_err *err)
+{
+    void *copy;
+
+    assert(x.ld == x.cols || x.rows <= 1);
+    if (s->dev->ops->in_place) {
+        *host = x.at;
+        return ral_sync(s->dev, err);
+    }
+    *host = copy = ral_arena_alloc(&s->host, x.rows * x.cols,
+                                   ral_dtype_size(x.type));
+    if (!copy)
+        return ral_err_set(err, -RAL_ENOMEM, "out of memory");
+    return ral_get(s->dev, copy, x, err);
+}
+
 struct ral_spans ral_spans_put(struct ral_space *s, const struct ral_span *span,
                                size_t n)
 {

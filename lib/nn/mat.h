@@ -14,6 +14,7 @@
 
 #include "base/arena.h"
 #include "base/dtype.h"
+#include "base/err.h"
 
 struct ral_number;
 struct ral_dev;
@@ -94,5 +95,9 @@ struct ral_mat ral_mat_put(struct ral_space *s, enum ral_dtype type,
  */
 struct ral_mat ral_mat_over(struct ral_space *s, enum ral_dtype type,
                             size_t rows, size_t cols, const void *host);
+/* The reverse, of a view without gaps: waits, then its numbers where they lie
+ * or a copy in the space. 0, or the machine's first failure. */
+int ral_mat_host(struct ral_space *s, struct ral_mat x, const void **host,
+                 struct ral_err *err);
 
 #endif

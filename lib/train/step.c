@@ -5,12 +5,8 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "model/forward.h"
 #include "model/generate.h"
 #include "model/head.h"
-#include "rl/attn_div.h"
-#include "rl/reverse_kl.h"
-#include "rl/attn_policy.h"
 
 enum { MICRO_TOKENS = 4096 };
 
@@ -18,42 +14,47 @@ enum { MICRO_TOKENS = 4096 };
 struct step {
     struct ral_state *s;
     const struct ral_objective *o;
+    unsigned needs;           // of all terms
     struct ral_step_stats *stats;
     struct ral_total total;
-    float *dWq; // of the attention term alone
-    struct ral_arena *a;
+    struct ral_mat dWq;       // of the rows looked at alone; or none
+    struct ral_space *a;
     struct ral_err *err;
 };
 
-/* One micro-batch: groups packed, and what is known of each response token. */
-struct micro {
-    const struct ral_train_group *const *g;
-    size_t n;
-    struct ral_pack pack;
-    float *logp, *entropy, *dlogp; // [R]
-    float **alpha, **dalpha;       // [R] rows of P+t+1, or NULL
-};
+struct ral_term *ral_objective_add(struct ral_objective *o,
+                                   const struct ral_term_type *type,
+                                   double coef)
+{
+    struct ral_term *t = &o->term[o->terms++];
+
+    assert(o->terms <= RAL_TERMS);
+    *t = (struct ral_term){.type = type, .coef = coef};
+    return t;
+}
 
 static int out_of_memory(const struct step *t)
 {
     return ral_err_set(t->err, -RAL_ENOMEM, "out of memory for a micro-batch");
 }
 
-static bool wants_attention(const struct ral_objective *o)
+static bool looks(const struct step *t)
 {
-    return o->task != RAL_TASK_SFT && o->attn_coef != 0;
+    return t->needs & RAL_NEEDS_ATTENTION;
 }
 
-static int pack_groups(struct step *t, const struct micro *mb, bool teacher,
-                       struct ral_pack *pack)
+/* ------------------------------------------------------- a micro-batch */
+
+static int pack_groups(struct step *t, const struct ral_micro *mb,
+                       bool teacher, struct ral_pack *pack)
 {
-    struct ral_pack_group *pg = RAL_ZNEW(t->a, struct ral_pack_group, mb->n);
+    struct ral_arena *a = &t->a->host;
+    struct ral_pack_group *pg = RAL_ZNEW(a, struct ral_pack_group, mb->n);
     int rc = pg ? 0 : out_of_memory(t);
 
     for (size_t i = 0; rc == 0 && i < mb->n; i++) {
         const struct ral_train_group *g = mb->g[i];
-        struct ral_response *r = RAL_NEW(t->a, struct ral_response, g->G);
-        struct ral_picture *pic = NULL;
+        struct ral_response *r = RAL_NEW(a, struct ral_response, g->G);
 
         if (!r)
             return out_of_memory(t);
@@ -61,9 +62,8 @@ static int pack_groups(struct step *t, const struct micro *mb, bool teacher,
             r[k] = (struct ral_response){g->sample[k].ids, g->sample[k].T};
         pg[i] = (struct ral_pack_group){
             .prompt = g->prompt, .P = g->P, .response = r, .G = g->G};
-        rc = t->o->pictures(t->o->ctx, g, teacher, &pic, &pg[i].npicture, t->a,
-                            t->err);
-        pg[i].picture = pic;
+        rc = t->o->visuals(t->o->ctx, g, teacher, &pg[i].visual,
+                           &pg[i].nvisual, a, t->err);
     }
     if (rc == 0)
         rc = ral_pack_build(pack, teacher ? t->o->teacher : t->s->model, pg,
@@ -71,262 +71,169 @@ static int pack_groups(struct step *t, const struct micro *mb, bool teacher,
     return rc;
 }
 
-/* Rows of P+t+1 numbers for every response token, zero or not. */
-static float **token_rows(struct step *t, const struct ral_pack *p, bool zero)
+static int micro_alloc(struct step *t, struct ral_micro *mb)
 {
-    float **rows = RAL_NEW(t->a, float *, p->R);
-    size_t n = 0;
-    float *flat;
+    const size_t R = mb->pack.R;
 
-    for (size_t r = 0; r < p->R; r++)
-        n += p->keys[r];
-    flat = zero ? RAL_ZNEW(t->a, float, n) : RAL_NEW(t->a, float, n);
-    if (!rows || !flat)
-        return NULL;
-    for (size_t r = 0; r < p->R; r++) {
-        rows[r] = flat;
-        flat += p->keys[r];
+    mb->a = &t->a->host;
+    mb->logp = RAL_NEW(mb->a, float, R);
+    mb->entropy = RAL_NEW(mb->a, float, R);
+    mb->dlogp = RAL_ZNEW(mb->a, float, R);
+    if (looks(t)) {
+        mb->planes = ral_look_planes(&t->s->model->config, &t->o->look);
+        mb->alpha = RAL_NEW(mb->a, float, mb->planes * mb->pack.look[R]);
+        mb->dalpha = RAL_ZNEW(mb->a, float, mb->planes * mb->pack.look[R]);
     }
-    return rows;
-}
-
-/* From one pointer a response token to one a packed row. */
-static float **by_row(struct step *t, const struct ral_pack *p, float **rows)
-{
-    float **out = RAL_ZNEW(t->a, float *, p->N);
-
-    for (size_t r = 0; out && r < p->R; r++)
-        out[p->row[r]] = rows[r];
-    return out;
+    return !mb->logp || !mb->entropy || !mb->dlogp ||
+                   (looks(t) && (!mb->alpha || !mb->dalpha))
+               ? out_of_memory(t)
+               : 0;
 }
 
 /* The frozen reference's log-probabilities, once a response. */
-static int score_reference(struct step *t, const struct micro *mb)
+static int score_reference(struct step *t, const struct ral_micro *mb)
 {
-    const struct ral_mark mark = ral_arena_mark(t->a);
-    const float *from;
-    float *logp;
+    const struct ral_space_mark mark = ral_space_mark(t->a);
     bool needed = false;
+    float *logp, *from;
     int rc;
 
     for (size_t i = 0; i < mb->n; i++)
         for (size_t k = 0; k < mb->g[i]->G; k++)
-            needed |= mb->g[i]->sample[k].logp_ref &&
-                      !mb->g[i]->sample[k].have_ref;
-    if (!needed)
+            needed |= !mb->g[i]->sample[k].have_ref;
+    if (!needed || !(t->needs & RAL_NEEDS_REFERENCE))
         return 0;
-    if (!(logp = RAL_NEW(t->a, float, mb->pack.R)))
+    if (!(from = logp = RAL_NEW(&t->a->host, float, mb->pack.R)))
         return out_of_memory(t);
-    rc = ral_score(t->o->ref, &mb->pack, t->o->temperature, logp, NULL, t->a,
-                   t->err);
+    rc = ral_score(t->o->ref, &mb->pack, t->o->temperature, NULL, logp, NULL,
+                   t->a, t->err);
     if (rc < 0)
         ral_err_at(t->err, "the reference");
-    from = logp;
     for (size_t i = 0; rc == 0 && i < mb->n; i++) {
         for (size_t k = 0; k < mb->g[i]->G; k++) {
             struct ral_train_sample *s = &mb->g[i]->sample[k];
 
-            if (s->logp_ref)
-                memcpy(s->logp_ref, from, s->T * sizeof *from);
+            for (size_t j = 0; j < s->T; j++)
+                s->logp_ref[j] = *from++;
             s->have_ref = true;
-            from += s->T;
         }
     }
-    ral_arena_rewind(t->a, mark);
-    return rc;
-}
-
-static void sft_loss(struct step *t, struct micro *mb)
-{
-    const double w = 1 / (double)t->total.tokens;
-
-    for (size_t r = 0; r < mb->pack.R; r++) {
-        mb->dlogp[r] = (float)-w;
-        t->stats->loss -= w * (double)mb->logp[r];
-    }
-}
-
-static void pg_loss(struct step *t, struct micro *mb)
-{
-    size_t at = 0;
-
-    for (size_t i = 0; i < mb->n; i++) {
-        for (size_t k = 0; k < mb->g[i]->G; k++) {
-            const struct ral_train_sample *s = &mb->g[i]->sample[k];
-            const struct ral_pg_seq seq = {s->T, mb->logp + at, s->logp_old,
-                                           s->logp_ref, s->advantage};
-            const double w = ral_reduce_weight(t->o->pg.type->reduce, s->T,
-                                               &t->total);
-
-            t->stats->loss += ral_pg_loss(&t->o->pg, &seq, w, mb->dlogp + at,
-                                          &t->stats->pg);
-            at += s->T;
-        }
-    }
-}
-
-/* One row: J of the policy against q, and its gradient at alpha. */
-static int attention_row(struct step *t, size_t S, const float *alpha,
-                         const float *q, double factor, float *p, float *dp,
-                         float *dalpha, const char *id)
-{
-    const double Z = ral_attn_normalize(S, alpha, p);
-    double jsd;
-
-    if (Z == 0 || ral_attn_row_kind(S, q) == 0) {
-        t->stats->attn_skipped++;
-        return 0;
-    }
-    memset(dp, 0, S * sizeof *dp);
-    jsd = ral_attn_jsd_row(S, p, q, factor, dp);
-    if (jsd < 0)
-        return ral_err_set(t->err, -RAL_EINVAL,
-                           "record %s: a row of attn is no distribution", id);
-    t->stats->jsd += jsd;
-    t->stats->attn_rows++;
-    t->stats->attn_loss += factor * jsd;
-    if (factor != 0)
-        ral_attn_normalize_backward(S, Z, p, dp, dalpha);
-    return 0;
-}
-
-/* q: the recorded rows (rl), or the teacher's own (distill), P+t each. */
-static int attention_loss(struct step *t, struct micro *mb, float **teacher)
-{
-    const struct ral_mark mark = ral_arena_mark(t->a);
-    size_t r = 0, longest = 1;
-    float *p, *dp, *q;
-    int rc = 0;
-
-    for (size_t i = 0; i < mb->pack.R; i++)
-        if (mb->pack.keys[i] > longest)
-            longest = mb->pack.keys[i];
-    p = RAL_NEW(t->a, float, longest);
-    dp = RAL_NEW(t->a, float, longest);
-    q = RAL_NEW(t->a, float, longest);
-    if (!p || !dp || !q)
-        return out_of_memory(t);
-    for (size_t i = 0; i < mb->n; i++) {
-        const struct ral_train_group *g = mb->g[i];
-
-        for (size_t k = 0; k < g->G; k++) {
-            const struct ral_train_sample *s = &g->sample[k];
-            const double w =
-                t->o->attn_coef *
-                ral_reduce_weight(t->o->attn_reduce, s->T, &t->total);
-            const float *old = s->attn_old;
-
-            for (size_t j = 0; rc == 0 && j < s->T; j++, r++) {
-                const size_t S = g->P + j;
-
-                if (teacher)
-                    ral_attn_normalize(S, teacher[r], q);
-                rc = attention_row(t, S, mb->alpha[r], teacher ? q : old,
-                                   teacher ? w : w * s->advantage, p, dp,
-                                   mb->dalpha[r], g->id);
-                if (!teacher)
-                    old += S;
-            }
-        }
-    }
-    ral_arena_rewind(t->a, mark);
+    ral_space_rewind(t->a, mark);
     return rc;
 }
 
 /* The teacher on the same tokens: its hidden rows, and attention rows. */
-static int run_teacher(struct step *t, const struct micro *mb,
-                       struct ral_activations *act, float ***alpha)
+static int run_teacher(struct step *t, struct ral_micro *mb,
+                       struct ral_mat *hidden)
 {
+    const size_t numbers = mb->planes * mb->pack.look[mb->pack.R];
+    struct ral_forward f;
     struct ral_pack pack;
-    float **policy = NULL;
-    int rc = pack_groups(t, mb, true, &pack);
+    float *alpha;
+    int rc;
 
-    if (rc < 0)
+    if (!(t->needs & RAL_NEEDS_TEACHER))
+        return 0;
+    if ((rc = pack_groups(t, mb, true, &pack)) < 0)
         return rc;
     if (pack.N != mb->pack.N || pack.units != mb->pack.units)
         return ral_err_set(t->err, -RAL_EINVAL,
                            "teacher and student differ in visual tokens");
-    if (wants_attention(t->o)) {
-        *alpha = token_rows(t, &pack, false);
-        policy = *alpha ? by_row(t, &pack, *alpha) : NULL;
-        if (!policy)
-            return out_of_memory(t);
-    }
-    return ral_forward(t->o->teacher, &pack, NULL, false, policy, act, t->a,
-                       t->err);
-}
-
-static void count_micro(struct step *t, const struct micro *mb)
-{
-    t->stats->tokens += mb->pack.N;
-    t->stats->response_tokens += mb->pack.R;
-    t->stats->groups += mb->n;
-    for (size_t i = 0; i < mb->n; i++)
-        t->stats->samples += mb->g[i]->G;
-    for (size_t r = 0; r < mb->pack.R; r++) {
-        t->stats->nats -= (double)mb->logp[r];
-        t->stats->entropy += (double)mb->entropy[r];
-    }
-}
-
-static int distill_backward(struct step *t, struct micro *mb,
-                            const struct ral_activations *act,
-                            const struct ral_activations *theirs,
-                            float *dhidden)
-{
-    const double w = t->o->kd_coef / (double)t->total.tokens;
-    float *weight = RAL_NEW(t->a, float, mb->pack.R);
-    float *nats = RAL_NEW(t->a, float, mb->pack.R);
-    const struct ral_head_teacher head = {
-        .m = t->o->teacher,
-        .hidden = theirs->hidden,
-        .weight = weight,
-        .divergence = ral_reverse_kl,
-        .nats = nats,
-    };
-    int rc;
-
-    if (!weight || !nats)
+    if ((rc = ral_forward(t->o->teacher, &pack, NULL,
+                          looks(t) ? &t->o->teacher_look : NULL, NULL, &f,
+                          t->a, t->err)) < 0)
+        return rc;
+    *hidden = f.hidden;
+    if (!looks(t))
+        return 0;
+    assert(f.look.rows == mb->planes);
+    if (!(alpha = RAL_NEW(mb->a, float, numbers)))
         return out_of_memory(t);
-    for (size_t r = 0; r < mb->pack.R; r++)
-        weight[r] = (float)w;
-    rc = ral_head_backward(t->s->model, &mb->pack, act->hidden,
-                           t->o->temperature, mb->dlogp, &head, dhidden,
-                           t->s->grad, t->a, t->err);
-    for (size_t r = 0; rc == 0 && r < mb->pack.R; r++) {
-        t->stats->kd += (double)nats[r];
-        t->stats->loss += w * (double)nats[r];
+    mb->teacher_alpha = alpha;
+    return ral_get(t->o->teacher->dev, alpha, f.look, t->err);
+}
+
+static void count_micro(struct step *t, const struct ral_micro *mb)
+{
+    struct ral_step_stats *st = t->stats;
+    double nats = 0, entropy = 0;
+
+    st->tokens += mb->pack.N;
+    st->response_tokens += mb->pack.R;
+    st->groups += mb->n;
+    for (size_t i = 0; i < mb->n; i++)
+        st->samples += mb->g[i]->G;
+    for (size_t r = 0; r < mb->pack.R; r++) {
+        nats -= (double)mb->logp[r];
+        entropy += (double)mb->entropy[r];
     }
+    ral_metric_add(&st->metrics, "nll", RAL_METRIC_MEAN, nats,
+                   (double)mb->pack.R);
+    ral_metric_add(&st->metrics, "entropy", RAL_METRIC_MEAN, entropy,
+                   (double)mb->pack.R);
+}
+
+static int micro_losses(struct step *t, struct ral_micro *mb)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < t->o->terms; i++)
+        rc = t->o->term[i].type->loss(&t->o->term[i], mb, &t->stats->loss,
+                                      &t->stats->metrics, t->err);
     return rc;
 }
 
-static int micro_loss(struct step *t, struct micro *mb, float **teacher)
+static int micro_forward(struct step *t, struct ral_micro *mb,
+                         struct ral_tape *tape, struct ral_mat *hidden)
 {
-    if (t->o->task == RAL_TASK_SFT)
-        sft_loss(t, mb);
-    else if (t->o->task == RAL_TASK_RL)
-        pg_loss(t, mb);
-    return mb->alpha ? attention_loss(t, mb, teacher) : 0;
+    const struct ral_model *m = t->s->model;
+    struct ral_forward f;
+    int rc;
+
+    if ((rc = ral_forward(m, &mb->pack, NULL, looks(t) ? &t->o->look : NULL,
+                          tape, &f, t->a, t->err)) < 0 ||
+        (rc = ral_head_logp(m, &mb->pack, f.hidden, t->o->temperature,
+                            mb->logp, mb->entropy, t->a, t->err)) < 0)
+        return rc;
+    *hidden = f.hidden;
+    return mb->alpha ? ral_get(m->dev, mb->alpha, f.look, t->err) : 0;
 }
 
-static int micro_alloc(struct step *t, struct micro *mb)
+/* From the gradients of the terms to the weights'. */
+static int micro_backward(struct step *t, struct ral_micro *mb,
+                          const struct ral_tape *tape, struct ral_mat hidden,
+                          struct ral_mat teacher_hidden)
 {
-    const size_t R = mb->pack.R;
+    const struct ral_model *m = t->s->model;
+    const struct ral_objective *o = t->o;
+    const struct ral_head_teacher teacher = {o->teacher, teacher_hidden,
+                                             mb->kl_weight, mb->kl_nats};
+    const struct ral_mat dhidden =
+        ral_mat_f32(t->a, mb->pack.U, m->config.width);
+    struct ral_mat dlook = {0};
+    int rc = ral_head_backward(m, &mb->pack, hidden, o->temperature, mb->dlogp,
+                               mb->kl_weight ? &teacher : NULL, dhidden,
+                               t->s->grad, t->a, t->err);
 
-    mb->logp = RAL_NEW(t->a, float, R);
-    mb->entropy = RAL_NEW(t->a, float, R);
-    mb->dlogp = RAL_ZNEW(t->a, float, R);
-    if (!mb->logp || !mb->entropy || !mb->dlogp)
-        return out_of_memory(t);
-    if (!wants_attention(t->o))
-        return 0;
-    mb->alpha = token_rows(t, &mb->pack, false);
-    mb->dalpha = token_rows(t, &mb->pack, true);
-    return mb->alpha && mb->dalpha ? 0 : out_of_memory(t);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < o->terms; i++)
+        if (o->term[i].type->after)
+            o->term[i].type->after(&o->term[i], mb, &t->stats->loss,
+                                   &t->stats->metrics);
+    if (mb->dalpha)
+        dlook = ral_mat_put(t->a, RAL_F32, mb->planes,
+                            mb->pack.look[mb->pack.R], mb->dalpha);
+    ral_backward(m, &mb->pack, tape, &o->look, dhidden, dlook, t->s->grad,
+                 t->a);
+    if (mb->dalpha)
+        ral_look_query_gradient(m, &mb->pack, tape, &o->look, dlook, t->dWq,
+                                t->a);
+    return ral_sync(m->dev, t->err);
 }
 
 /* What fails for all rows at once is among these records. */
-static int at_records(struct step *t, const struct micro *mb)
+static int at_records(struct step *t, const struct ral_micro *mb)
 {
     if (mb->n == 1)
         return ral_err_at(t->err, "record %s", mb->g[0]->id);
@@ -334,49 +241,25 @@ static int at_records(struct step *t, const struct micro *mb)
                       mb->g[mb->n - 1]->id);
 }
 
-static int micro_run(struct step *t, struct micro *mb)
+static int micro_run(struct step *t, struct ral_micro *mb)
 {
-    const struct ral_model *m = t->s->model;
-    struct ral_activations act, theirs = {0};
-    float **policy = NULL, **dpolicy = NULL, **teacher = NULL, *dhidden;
+    struct ral_mat hidden, teacher_hidden = {0};
+    struct ral_tape tape;
     int rc;
 
     if ((rc = pack_groups(t, mb, false, &mb->pack)) < 0 ||
-        (rc = micro_alloc(t, mb)) < 0 || (rc = score_reference(t, mb)) < 0)
+        (rc = micro_alloc(t, mb)) < 0 || (rc = score_reference(t, mb)) < 0 ||
+        (rc = run_teacher(t, mb, &teacher_hidden)) < 0)
         return rc;
-    dhidden = RAL_NEW(t->a, float, mb->pack.U * m->config.width);
-    if (mb->alpha) {
-        policy = by_row(t, &mb->pack, mb->alpha);
-        dpolicy = by_row(t, &mb->pack, mb->dalpha);
-    }
-    if (!dhidden || (mb->alpha && (!policy || !dpolicy)))
-        return out_of_memory(t);
-    if (t->o->task == RAL_TASK_DISTILL &&
-        (rc = run_teacher(t, mb, &theirs, &teacher)) < 0)
-        return rc;
-    if ((rc = ral_forward(m, &mb->pack, NULL, true, policy, &act, t->a,
-                          t->err)) < 0 ||
-        (rc = ral_head_logp(m, &mb->pack, act.hidden, t->o->temperature,
-                            mb->logp, mb->entropy, t->a, t->err)) < 0)
+    if ((rc = micro_forward(t, mb, &tape, &hidden)) < 0)
         return at_records(t, mb);
-    if ((rc = micro_loss(t, mb, teacher)) < 0)
+    if ((rc = micro_losses(t, mb)) < 0)
         return rc;
     count_micro(t, mb);
-    rc = t->o->task == RAL_TASK_DISTILL
-             ? distill_backward(t, mb, &act, &theirs, dhidden)
-             : ral_head_backward(m, &mb->pack, act.hidden, t->o->temperature,
-                                 mb->dlogp, NULL, dhidden, t->s->grad, t->a,
-                                 t->err);
-    if (rc == 0)
-        rc = ral_backward(m, &mb->pack, &act, dhidden,
-                          (const float *const *)dpolicy, t->s->grad, t->a,
-                          t->err);
-    if (rc == 0 && dpolicy)
-        rc = ral_policy_query_gradient(m, &mb->pack, &act,
-                                       (const float *const *)dpolicy, t->dWq,
-                                       t->a, t->err);
-    return rc;
+    return micro_backward(t, mb, &tape, hidden, teacher_hidden);
 }
+
+/* ------------------------------------------------------------ the step */
 
 static size_t group_tokens(const struct ral_train_group *g)
 {
@@ -387,127 +270,137 @@ static size_t group_tokens(const struct ral_train_group *g)
     return n;
 }
 
-/* Whether anything pulls: an advantage, a KL term, a teacher. */
-static bool has_gradient(const struct ral_objective *o,
-                         const struct ral_train_group *const *g, size_t n)
+static bool pulls(const struct ral_objective *o,
+                  const struct ral_train_group *g)
 {
-    if (o->task != RAL_TASK_RL || o->pg.beta != 0)
-        return true;
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < g[i]->G; k++)
-            if (g[i]->sample[k].advantage != 0)
-                return true;
-    return false;
+    bool any = false;
+
+    for (size_t i = 0; i < o->terms; i++)
+        any |= o->term[i].type->pulls(&o->term[i], g);
+    return any;
 }
 
-/* |attention| against |all - attention| on the last layer's W_q. */
-static void attention_share(struct step *t, size_t n, size_t offset)
+/* The denominators count all groups; those that pull stay in the list. */
+static int choose(struct step *t, const struct ral_train_group *const *g,
+                  size_t n, const struct ral_train_group ***out, size_t *left)
 {
-    const float *all = t->s->grad + offset;
-    double own = 0, rest = 0;
-
+    *left = 0;
+    if (!(*out = RAL_NEW(&t->a->host, const struct ral_train_group *, n)))
+        return out_of_memory(t);
     for (size_t i = 0; i < n; i++) {
-        const double d = (double)all[i] - (double)t->dWq[i];
-
-        own += (double)t->dWq[i] * (double)t->dWq[i];
-        rest += d * d;
+        for (size_t k = 0; k < g[i]->G; k++)
+            ral_total_add(&t->total, g[i]->sample[k].T);
+        if (pulls(t->o, g[i]))
+            (*out)[(*left)++] = g[i];
     }
-    t->stats->attn_share = rest > 0 ? sqrt(own / rest) : 0;
+    t->stats->flat_groups = n - *left;
+    t->stats->skipped = *left == 0;
+    return 0;
 }
 
-static int check_finite(const struct ral_state *s, struct ral_err *err)
+/* The query weight of the highest layer that is looked at. */
+static int query_weight(const struct step *t)
 {
-    for (size_t i = 0; i < s->model->table.n; i++) {
-        const struct ral_tensor *x = &s->model->table.tensor[i];
+    const struct ral_look_conf *l = &t->o->look;
 
-        for (size_t k = 0; k < x->N * x->K; k++)
-            if (!isfinite(s->grad[x->offset + k]))
-                return ral_err_set(err, -RAL_EINVAL,
-                                   "gradient of %s holds NaN or Inf; lower "
-                                   "the learning rate or look at the rewards",
-                                   x->name);
-    }
-    return 0;
+    return t->s->model->table.layer[l->layer[l->layers - 1]].qkv[0].w;
+}
+
+/* |attention| against |all - attention| on that weight. */
+static int attention_share(struct step *t)
+{
+    struct ral_dev *dev = t->s->model->dev;
+    const struct ral_mat all = ral_tensor_view(&t->s->model->table,
+                                               query_weight(t), t->s->grad);
+    const size_t n = all.rows * all.cols;
+    const struct ral_mat rest = ral_mat_f32(t->a, 1, n);
+    const struct ral_mat sums = ral_mat_new(t->a, RAL_F64, 1, 2);
+    double s[2];
+    int rc;
+
+    RAL_DO(dev, copy, ral_mat_shaped(rest, all.rows, all.cols), all);
+    RAL_DO(dev, add, rest, ral_mat_shaped(t->dWq, 1, n), -1);
+    RAL_DO(dev, sumsq, ral_mat_cols(sums, 0, 1), ral_mat_shaped(t->dWq, 1, n));
+    RAL_DO(dev, sumsq, ral_mat_cols(sums, 1, 1), rest);
+    if ((rc = ral_get(dev, s, sums, t->err)) == 0)
+        ral_metric_add(&t->stats->metrics, "attn_share", RAL_METRIC_SUM,
+                       s[1] > 0 ? sqrt(s[0] / s[1]) : 0, 0);
+    return rc;
+}
+
+static int finish(struct step *t)
+{
+    struct ral_step_stats *st = t->stats;
+    int rc = ral_grad_norm(t->s, &st->grad_norm, t->a, t->err);
+
+    if (rc == 0 && ral_mat_some(t->dWq))
+        rc = attention_share(t);
+    if (rc == 0 && !isfinite(st->grad_norm))
+        rc = ral_grad_check(t->s, t->a, t->err);
+    if (rc == 0 && !isfinite(st->loss))
+        rc = ral_err_set(t->err, -RAL_EINVAL,
+                         "the loss is not finite; lower the learning rate");
+    return rc;
 }
 
 int ral_train_gradient(struct ral_state *s, const struct ral_objective *o,
                        const struct ral_train_group *const *g, size_t n,
-                       struct ral_step_stats *stats, struct ral_arena *a,
+                       struct ral_step_stats *stats, struct ral_space *a,
                        struct ral_err *err)
 {
-    const struct ral_table *table = &s->model->table;
-    const struct ral_tensor *wq =
-        &table->tensor[table->layer[s->model->config.layers - 1].qkv[0].w];
     const size_t cap = o->micro_tokens ? o->micro_tokens : MICRO_TOKENS;
-    const struct ral_mark start = ral_arena_mark(a);
+    const struct ral_space_mark start = ral_space_mark(a);
     struct step t = {.s = s, .o = o, .stats = stats, .a = a, .err = err};
-    struct ral_mark mark;
-    int rc = 0;
+    const struct ral_train_group **list;
+    struct ral_space_mark mark;
+    int rc;
 
     memset(stats, 0, sizeof *stats);
-    memset(s->grad, 0, table->floats * sizeof *s->grad);
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < g[i]->G; k++)
-            ral_total_add(&t.total, g[i]->sample[k].T);
-    if (!(t.dWq = RAL_ZNEW(a, float, wq->N * wq->K)))
-        return out_of_memory(&t);
-    mark = ral_arena_mark(a);
+    for (size_t i = 0; i < o->terms; i++)
+        t.needs |= o->term[i].type->needs;
+    if ((rc = choose(&t, g, n, &list, &n)) < 0)
+        return rc;
+    RAL_DO(s->model->dev, fill, s->grad, 0);
+    if (looks(&t) && n) {
+        const struct ral_tensor *wq = &s->model->table.tensor[query_weight(&t)];
+
+        t.dWq = ral_mat_zero(a, wq->N, wq->K);
+    }
+    mark = ral_space_mark(a);
     for (size_t i = 0; rc == 0 && i < n;) {
-        struct micro mb = {.g = g + i};
+        struct ral_micro mb = {.g = list + i, .total = &t.total};
         size_t tokens = 0;
 
         do
-            tokens += group_tokens(g[i++]);
-        while (i < n && tokens + group_tokens(g[i]) <= cap);
-        mb.n = (size_t)(g + i - mb.g);
+            tokens += group_tokens(list[i++]);
+        while (i < n && tokens + group_tokens(list[i]) <= cap);
+        mb.n = (size_t)(list + i - mb.g);
         rc = ral_stopped() ? ral_stop_err(err) : micro_run(&t, &mb);
-        ral_arena_rewind(a, mark);
+        ral_space_rewind(a, mark);
     }
-    stats->loss += stats->attn_loss;
-    if (rc == 0) {
-        stats->grad_norm = ral_grad_norm(s->model->nn, table->floats, s->grad);
-        attention_share(&t, wq->N * wq->K, wq->offset);
-        if (!isfinite(stats->grad_norm))
-            rc = check_finite(s, err);
-        if (rc == 0 && !isfinite(stats->loss))
-            rc = ral_err_set(err, -RAL_EINVAL,
-                             "the loss is not finite; lower the learning "
-                             "rate");
-    }
-    ral_arena_rewind(a, start);
+    if (rc == 0)
+        rc = finish(&t);
+    ral_space_rewind(a, start);
     return rc;
 }
 
 int ral_train_step(struct ral_state *s, const struct ral_objective *o,
                    const struct ral_train_group *const *g, size_t n,
-                   struct ral_step_stats *stats, struct ral_arena *a,
+                   struct ral_step_stats *stats, struct ral_space *a,
                    struct ral_err *err)
 {
-    const struct ral_table *table = &s->model->table;
     double scale = 1;
     int rc = ral_train_gradient(s, o, g, n, stats, a, err);
 
     if (rc < 0)
         return rc;
-    if (!has_gradient(o, g, n)) { // computed all the same, for the metrics
-        stats->skipped = true;
+    if (stats->skipped) {
         s->skipped++;
         return 0;
     }
     if (o->max_grad_norm > 0 && stats->grad_norm > o->max_grad_norm)
         scale = o->max_grad_norm / (stats->grad_norm + 1e-6);
     s->updates++;
-    for (size_t i = 0; i < table->n; i++) {
-        const struct ral_tensor *x = &table->tensor[i];
-        struct ral_adamw opt = o->adamw;
-
-        // Gains and biases do not shrink towards 0, as is the custom.
-        if (x->role == RAL_ROLE_NORM || x->role == RAL_ROLE_BIAS)
-            opt.weight_decay = 0;
-        ral_adamw_update(s->model->nn, &opt, s->updates, x->N * x->K,
-                         (float)scale, s->grad + x->offset, s->m + x->offset,
-                         s->v + x->offset, s->model->params + x->offset);
-    }
-    ral_model_repack(s->model);
-    return 0;
+    ral_adamw_step(s, &o->adamw, scale);
+    return ral_sync(s->model->dev, err);
 }

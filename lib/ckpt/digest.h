@@ -1,4 +1,4 @@
-/* lib/model/digest.h - one number that names a policy. */
+/* lib/ckpt/digest.h - one number that names a policy. */
 #ifndef RAL_DIGEST_H
 #define RAL_DIGEST_H
 

@@ -1,5 +1,5 @@
-/* lib/model/digest.c - one number that names a policy. */
-#include "model/digest.h"
+/* lib/ckpt/digest.c - one number that names a policy. */
+#include "ckpt/digest.h"
 
 #include <dirent.h>
 #include <fcntl.h>

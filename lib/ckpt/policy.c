@@ -1,11 +1,33 @@
-/* lib/job/policy.c - a checkpoint with all that it takes to run it. */
-#include "job/policy.h"
+/* lib/ckpt/policy.c - a checkpoint with all that it takes to run it. */
+#include "ckpt/policy.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cpu.h"
-#include "model/digest.h"
+#include "ckpt/digest.h"
+#include "cpu/guard.h"
+#include "cpu/machine.h"
+
+int ral_machine_open(struct ral_dev **out, const struct ral_machine_conf *conf,
+                     struct ral_err *err)
+{
+    const char *device = conf->device ? conf->device : "cpu";
+    unsigned flags;
+    int rc;
+
+    *out = NULL;
+    if ((rc = ral_cpu_flags(&flags, conf->cpu, err)) < 0)
+        return rc;
+    if (!strcmp(device, "cpu"))
+        return ral_cpu_open(out, flags, (int)conf->threads, err);
+    if (!strcmp(device, "guard"))
+        return ral_guard_open(out, flags, (int)conf->threads, err);
+    return ral_err_set(err, -RAL_EUSAGE,
+                       "--device %s: this build knows cpu, and guard for "
+                       "tests",
+                       device);
+}
 
 static int check_agreement(const struct ral_policy *p, struct ral_err *err)
 {
@@ -26,27 +48,20 @@ static int check_agreement(const struct ral_policy *p, struct ral_err *err)
     return 0;
 }
 
-int ral_policy_open(struct ral_policy *p, const char *dir, const char *cpu,
-                    int64_t threads, const char *kind,
-                    const struct ral_prompt_conf *prompts,
+int ral_policy_open(struct ral_policy *p, const char *dir, struct ral_dev *dev,
+                    const char *kind, const struct ral_prompt_conf *prompts,
                     struct ral_err *err)
 {
-    unsigned flags;
     int rc;
 
     memset(p, 0, sizeof *p);
     if (!dir)
         return ral_err_set(err, -RAL_EUSAGE, "-m CHECKPOINT is needed");
-    if (threads < 0 || threads > 4096)
-        return ral_err_set(err, -RAL_EUSAGE, "-j must be 0 to 4096");
-    if ((rc = ral_cpu_flags(&flags, cpu, err)) < 0)
-        return rc;
+    p->dev = dev;
     if (!(p->dir = ral_checkpoint_resolve(dir, err)))
         return -err->code;
-    if ((rc = ral_nn_init(&p->nn, flags, (int)threads, err)) < 0 ||
-        (rc = kind ? ral_state_open(&p->state, p->dir, kind, &p->nn, err)
-                   : ral_model_open(&p->model, p->dir, &p->nn, false, err)) <
-            0)
+    if ((rc = kind ? ral_state_open(&p->state, p->dir, kind, dev, err)
+                   : ral_model_open(&p->model, p->dir, dev, false, err)) < 0)
         goto fail;
     if (kind)
         p->model = p->state.model;
@@ -69,25 +84,6 @@ void ral_policy_close(struct ral_policy *p)
         ral_state_close(&p->state);
     else
         ral_model_close(p->model);
-    ral_nn_release(&p->nn);
     free(p->dir);
     memset(p, 0, sizeof *p);
-}
-
-struct ral_picture *ral_prompt_pictures(const struct ral_prompt *p,
-                                        struct ral_arena *a)
-{
-    struct ral_picture *out = RAL_NEW(a, struct ral_picture, p->nmedium + 1);
-
-    for (size_t i = 0; out && i < p->nmedium; i++)
-        out[i] = (struct ral_picture){p->medium[i].h, p->medium[i].w,
-                                      p->medium[i].patches};
-    return out;
-}
-
-struct ral_prompt_conf ral_data_prompts(const struct ral_data_settings *d)
-{
-    return (struct ral_prompt_conf){d->system_prompt, d->prompt_suffix,
-                                    d->response_template,
-                                    (enum ral_media_order)d->media_order};
 }

@@ -1,5 +1,5 @@
-/* lib/train/state.c - a model in training, and its checkpoints. */
-#include "train/state.h"
+/* lib/ckpt/save.c - a model in training, from a checkpoint and into one. */
+#include "ckpt/save.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -44,7 +44,7 @@ static int read_moments(struct ral_state *s, const char *path,
     const size_t n = s->model->table.floats;
     struct ral_safetensors *st;
     const char *const name[] = {"exp_avg", "exp_avg_sq"};
-    float *const into[] = {s->m, s->v};
+    const struct ral_mat into[] = {s->m, s->v};
     int rc = ral_safetensors_open_file(&st, path, err);
 
     for (int i = 0; rc == 0 && i < 2; i++) {
@@ -55,7 +55,7 @@ static int read_moments(struct ral_state *s, const char *path,
                              "%s: %s must be %zu fp32 numbers", path, name[i],
                              n);
         else
-            memcpy(into[i], t->data, t->nbytes);
+            s->model->dev->ops->put(s->model->dev, into[i], t->data);
     }
     ral_safetensors_close(st);
     return rc;
@@ -85,24 +85,24 @@ static int read_state(struct ral_state *s, const char *dir,
 }
 
 int ral_state_open(struct ral_state *s, const char *dir, const char *kind,
-                   struct ral_nn *nn, struct ral_err *err)
+                   struct ral_dev *dev, struct ral_err *err)
 {
     size_t n;
     int rc;
 
     memset(s, 0, sizeof(*s));
     s->kind = kind;
-    if ((rc = ral_model_open(&s->model, dir, nn, true, err)) < 0)
+    if ((rc = ral_model_open(&s->model, dir, dev, true, err)) < 0)
         return rc;
     n = s->model->table.floats;
-    s->grad = RAL_NEW(&s->arena, float, n);
-    s->m = RAL_ZNEW(&s->arena, float, n);
-    s->v = RAL_ZNEW(&s->arena, float, n);
-    if (!s->grad || !s->m || !s->v)
-        rc = ral_err_set(err, -RAL_ENOMEM,
-                         "%s: out of memory to train %zu weights", dir, n);
-    else
-        rc = read_state(s, dir, err);
+    ral_space_init(&s->space, dev);
+    s->grad = ral_mat_f32(&s->space, 1, n);
+    s->m = ral_mat_zero(&s->space, 1, n);
+    s->v = ral_mat_zero(&s->space, 1, n);
+    if ((rc = ral_sync(dev, err)) < 0)
+        ral_err_at(err, "%s: to train %zu weights", dir, n);
+    else if ((rc = read_state(s, dir, err)) == 0)
+        rc = ral_sync(dev, err);
     if (rc < 0)
         ral_state_close(s);
     return rc;
@@ -111,7 +111,7 @@ int ral_state_open(struct ral_state *s, const char *dir, const char *kind,
 void ral_state_close(struct ral_state *s)
 {
     ral_model_close(s->model);
-    ral_arena_release(&s->arena);
+    ral_space_release(&s->space);
     memset(s, 0, sizeof(*s));
 }
 
@@ -203,13 +203,13 @@ int ral_checkpoint_copy_files(const char *from, const char *into,
     return rc;
 }
 
-static int write_state(const struct ral_state *s, const char *dir,
-                       struct ral_err *err)
+static int write_state(const struct ral_state *s, const float *m,
+                       const float *v, const char *dir, struct ral_err *err)
 {
     const size_t n = s->model->table.floats;
     const struct ral_st_tensor moments[] = {
-        {"exp_avg", RAL_F32, 1, {n}, s->m, n * sizeof(float)},
-        {"exp_avg_sq", RAL_F32, 1, {n}, s->v, n * sizeof(float)},
+        {"exp_avg", RAL_F32, 1, {n}, m, n * sizeof(float)},
+        {"exp_avg_sq", RAL_F32, 1, {n}, v, n * sizeof(float)},
     };
     char *opt = ral_path_join(dir, "optimizer.safetensors");
     char *path = ral_path_join(dir, "state.json");
@@ -232,20 +232,23 @@ static int write_state(const struct ral_state *s, const char *dir,
     return rc;
 }
 
-int ral_state_save(const struct ral_state *s, const char *from,
-                   const char *into, struct ral_err *err)
+int ral_state_save(struct ral_state *s, const char *from, const char *into,
+                   struct ral_err *err)
 {
+    const struct ral_space_mark mark = ral_space_mark(&s->space);
     char *dir = ral_path_join(into, "ral");
+    const void *w, *m, *v;
     int rc;
 
     if (!dir)
         return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", into);
-    rc = ral_checkpoint_copy_files(from, into, err);
-    if (rc == 0)
-        rc = ral_checkpoint_weights(&s->model->table, s->model->params, into,
-                                    err);
-    if (rc == 0)
-        rc = write_state(s, dir, err);
+    if ((rc = ral_mat_host(&s->space, s->model->params, &w, err)) == 0 &&
+        (rc = ral_mat_host(&s->space, s->m, &m, err)) == 0 &&
+        (rc = ral_mat_host(&s->space, s->v, &v, err)) == 0 &&
+        (rc = ral_checkpoint_copy_files(from, into, err)) == 0 &&
+        (rc = ral_checkpoint_weights(&s->model->table, w, into, err)) == 0)
+        rc = write_state(s, m, v, dir, err);
+    ral_space_rewind(&s->space, mark);
     free(dir);
     return rc;
 }
