@@ -21,8 +21,8 @@ all: $(CMDS) $(SCRIPTS)
 
 # Kernels are compiled once per instruction set and chosen at start.
 ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
-$O/lib/nn/%_avx2.o: CFLAGS += -mavx2 -mfma
-$O/lib/nn/%_avx512.o: CFLAGS += -mavx512f -mavx512dq -mavx512vl -mfma
+$O/lib/cpu/%_avx2.o: CFLAGS += -mavx2 -mfma
+$O/lib/cpu/%_avx512.o: CFLAGS += -mavx512f -mavx512dq -mavx512vl -mfma
 # A test runs the AVX-512 kernels over an emulation by narrower ones.
 $O/tests/unit/test_avx512_emulated.o: CFLAGS += -mavx2 -mfma -DRAL_SIMDE -Wno-psabi
 endif

@@ -13,6 +13,7 @@ media 1
 draw 1
 text 1
 nn 1
+cpu 2
 prompt 2
 model 2
 rl 2

@@ -63,7 +63,7 @@ struct ral_op_spread {
 /* A weight as it is stored, any type, any alignment; and what the machine
  * makes of it for speed (op pack), or none. */
 struct ral_weight {
-    struct ral_mat w;      // [N][K]
+    struct ral_mat w;      // [N][K] without gaps
     struct ral_mat packed; // F32 [1][ops->packed(N, K)], or none
 };
 
@@ -92,7 +92,7 @@ struct ral_op_matmul_dx {
 /* dw += dy^T x, db += column sums of dy: chunks of 512 rows from row 0, each a
  * chain over ascending rows from +0, added in order. */
 struct ral_op_matmul_dw {
-    struct ral_mat dw; // [N][K]
+    struct ral_mat dw; // [N][K] without gaps
     struct ral_mat db; // [1][N], or none
     struct ral_mat dy; // [M][N]
     struct ral_mat x;  // [M][K]
@@ -142,7 +142,7 @@ struct ral_op_gelu_backward {
 
 /* -------------------------------------------------------------- attention */
 
-/* Rows of k and v to their slots. */
+/* Rows of k and v, which have one ld, to their slots. */
 struct ral_op_kv_put {
     struct ral_kv kv;
     struct ral_mat runs; // U8 [n][sizeof(struct ral_run)]
@@ -165,9 +165,10 @@ struct ral_op_attention {
 };
 
 /**
- * dq is written; dk, dv are added to, at the rows of the runs. Gradients of
- * the rows handed out join the value path before the softmax's backward. Sums
- * over queries run in chunks, in order (lib/cpu/attention.h).
+ * dq is written; dk, dv are added to, at the rows of the runs; k and v have
+ * one ld, as have dk and dv. Gradients of the rows handed out join the value
+ * path before the softmax's backward. Sums over queries run in chunks, in
+ * order (lib/cpu/attention.h).
  */
 struct ral_op_attention_backward {
     struct ral_attn_shape shape;
@@ -188,7 +189,8 @@ struct ral_op_lse {
     float scale;
 };
 
-/* entropy = lse - sum of p x, p = exp(x - lse), nats */
+/* entropy = lse - sum of p x, nats; p = exp(x - float(lse)); products and sum
+ * in double, element i in lane i mod 32, lanes folded by halves. */
 struct ral_op_entropy {
     struct ral_mat entropy; // [1][n]
     struct ral_mat x;       // [n][V]
@@ -220,7 +222,8 @@ struct ral_op_softmax_backward {
 };
 
 /* nats = sum over V of p (ln p - ln q), p and q the softmax of x and y;
- * dx += weight p (ln p - ln q - nats). */
+ * dx += weight p (ln p - ln q - nats). ln p = float(x - lse), p = exp(ln p);
+ * all else in double, one operation each, the sum by lanes as entropy's. */
 struct ral_op_kl {
     struct ral_mat dx, x, y;   // [n][V]
     struct ral_mat lse, lse_y; // F64 [1][n]
@@ -260,7 +263,8 @@ struct ral_op_adamw {
     float b1, b2, a1, a2, step, root, eps, decay, scale;
 };
 
-/* at = the place of the first number that is NaN or Inf, -1: none. */
+/* at = the place of the first number that is NaN or Inf, row C + column; -1:
+ * none. */
 struct ral_op_finite {
     struct ral_mat at; // I64 [1][1]
     struct ral_mat x;  // [N][C] of a weight's type
@@ -282,9 +286,6 @@ struct ral_ops {
     const char *name; // "cpu", "guard", "cuda"
     bool in_place;    // computes on the host's memory where it lies
 
-    /* Memory: 64-byte aligned blocks, NULL when there is no more. */
-    void *(*take)(struct ral_dev *, size_t bytes);
-    void (*give)(struct ral_dev *, void *, size_t bytes);
     /* host: [rows][cols] without gaps. put copies before it returns; get waits
      * for all that was queued. */
     void (*put)(struct ral_dev *, struct ral_mat, const void *host);

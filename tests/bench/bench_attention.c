@@ -9,7 +9,7 @@
 #include "base/arena.h"
 #include "base/cpu.h"
 #include "base/rng.h"
-#include "nn/attention.h"
+#include "cpu/attention.h"
 
 enum { MAX_SPANS = 1024, MAX_KEYS = 4096 };
 
@@ -103,7 +103,7 @@ static void bench_run(struct bench *b, struct ral_nn *nn, bool backward)
     float *dv = normals(N * KV * D);
     const int calls = 1 + (int)(4e6 / b->madds);
     double best[2] = {1e30, 1e30};
-    struct ral_kv kv;
+    struct ral_cpu_kv kv;
 
     if (ral_kv_init(&kv, &arena, KV, D, b->slots) < 0)
         abort();

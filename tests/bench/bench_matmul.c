@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "base/cpu.h"
-#include "nn/matmul.h"
+#include "cpu/matmul.h"
 
 struct shape {
     int M, N, K;
@@ -93,7 +93,7 @@ static double ours(const struct ral_nn *nn, struct shape s)
 {
     const size_t M = (size_t)s.M, N = (size_t)s.N, K = (size_t)s.K;
     float *x = numbers(M * K), *y = numbers(M * N), *w = numbers(N * K);
-    struct ral_weight W = {"w", RAL_F32, N, K, w, NULL};
+    struct ral_cpu_weight W = {"w", RAL_F32, N, K, w, NULL};
     double best = 1e9;
 
     W.panels = numbers(ral_weight_panel_floats(&W));

@@ -8,7 +8,7 @@
 #include "base/arena.h"
 #include "base/cpu.h"
 #include "base/rng.h"
-#include "nn/attention.h"
+#include "cpu/attention.h"
 
 enum { MAX_SPANS = 40, MAX_KEYS = 512 };
 
@@ -150,7 +150,7 @@ static size_t key_row(const struct ral_span *sp, size_t j)
 }
 
 static void store(const struct ral_nn *nn, const struct problem *p,
-                  struct ral_kv *kv)
+                  struct ral_cpu_kv *kv)
 {
     ck_assert_int_eq(
         ral_kv_init(kv, &arena, p->s.KV, p->s.D, p->slots + 1), 0);
@@ -269,7 +269,7 @@ static void check_forward(const struct ral_nn *nn, void *ctx)
     const struct problem *p = ctx;
     const struct ral_mark mark = ral_arena_mark(&arena);
     float *o = zeros(p->N * p->ldo), *alpha[MAX_KEYS] = {NULL};
-    struct ral_kv kv;
+    struct ral_cpu_kv kv;
 
     store(nn, p, &kv);
     ral_attention(nn, &p->s, &kv, p->span, p->nspans, p->q, p->ldq, o, p->ldo,
@@ -388,7 +388,7 @@ static void check_unshared(const struct ral_nn *nn, void *ctx)
         const size_t own = m->P + g * m->T;
         float *q = zeros(n * p->ldq), *o = zeros(n * p->ldo);
         float *alpha[MAX_KEYS];
-        struct ral_kv kv;
+        struct ral_cpu_kv kv;
 
         ck_assert_int_eq(ral_kv_init(&kv, &arena, p->s.KV, p->s.D, n), 0);
         ral_kv_put(nn, &kv, 0, m->P, p->k, p->v, p->ldkv);
@@ -422,7 +422,7 @@ static void check_decoded(const struct ral_nn *nn, void *ctx)
     float *q = zeros(m->G * p->ldq), *o = zeros(m->G * p->ldo);
     float *alpha[MAX_KEYS];
     struct ral_span sp[MAX_SPANS];
-    struct ral_kv kv;
+    struct ral_cpu_kv kv;
 
     ck_assert_int_eq(ral_kv_init(&kv, &arena, p->s.KV, p->s.D, p->slots), 0);
     for (size_t i = 0; i < m->P; i++) {
@@ -634,7 +634,7 @@ static void check_backward(const struct ral_nn *nn, void *ctx)
     // Reading past the last head would leave these: sanitizers see it.
     const size_t exact = (p->N - 1) * p->ldkv + p->s.KV * p->s.D;
     float *k = malloc(exact * sizeof(*k)), *v = malloc(exact * sizeof(*v));
-    struct ral_kv kv;
+    struct ral_cpu_kv kv;
 
     ck_assert(k && v);
     memcpy(k, p->k, exact * sizeof(*k));
@@ -745,7 +745,7 @@ END_TEST
 
 START_TEST(store_refuses_what_memory_cannot_hold)
 {
-    struct ral_kv kv;
+    struct ral_cpu_kv kv;
 
     ck_assert_int_lt(ral_kv_init(&kv, &arena, 2, 64, SIZE_MAX / 8), 0);
     ck_assert_int_lt(ral_kv_init(&kv, &arena, SIZE_MAX / 2, 64, 64), 0);
@@ -760,7 +760,7 @@ START_TEST(nothing_to_do)
                                      {0, 1, {0, 0, 0}, {0, 0, 0}, false}};
     const struct ral_attn_shape s = {2, 1, 8, 1};
     float q[16] = {1}, o[16], dq[16];
-    struct ral_kv kv;
+    struct ral_cpu_kv kv;
     struct ral_nn nn;
 
     memset(o, 1, sizeof(o));

@@ -21,7 +21,7 @@
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include <simde/x86/avx512.h>
-#include "../../lib/nn/kernels_avx512.c"
+#include "../../lib/cpu/kernels_avx512.c"
 #pragma GCC diagnostic pop
 
 enum { M = 40, N = 170, K = 21, LD = N + 7 };

@@ -10,8 +10,8 @@
 
 #include "base/cpu.h"
 #include "base/rng.h"
-#include "nn/kernels.h"
-#include "nn/kernels_body.h" // the functions of one number
+#include "cpu/kernels.h"
+#include "cpu/kernels_body.h" // the functions of one number
 
 enum { MOST = 131 };
 

@@ -12,7 +12,7 @@
 
 #include "base/cpu.h"
 #include "base/rng.h"
-#include "nn/matmul.h"
+#include "cpu/matmul.h"
 
 static struct ral_nn nns[3]; // best path with 1, 2 and 3 threads
 static struct ral_nn plain;  // the definition
@@ -52,7 +52,7 @@ static void same(const float *x, const float *y, size_t n)
                          (double)y[i]);
 }
 
-static void pack(struct ral_weight *w)
+static void pack(struct ral_cpu_weight *w)
 {
     w->panels = numbers(ral_weight_panel_floats(w), 99);
     ral_weight_pack(&nns[1], w);
@@ -66,7 +66,7 @@ static void check_shape(size_t M, size_t N, size_t K)
     float *bias = numbers(N, 3), *y0 = numbers(M * ldy, 4);
     float *want = numbers(M * ldy, 4), *res = numbers(M * ldy, 4);
     float *y = numbers(M * ldy, 4);
-    struct ral_weight v = {"w", RAL_F32, N, K, w, NULL};
+    struct ral_cpu_weight v = {"w", RAL_F32, N, K, w, NULL};
 
     for (size_t m = 0; m < M; m++)
         for (size_t n = 0; n < N; n++) {
@@ -118,7 +118,7 @@ START_TEST(a_row_does_not_know_its_batch)
     enum { M = 64, N = 96, K = 200 };
     float *x = numbers(M * K, 1), *w = numbers(N * K, 2);
     float *all = numbers(M * N, 3), row[N];
-    struct ral_weight v = {"w", RAL_F32, N, K, w, NULL};
+    struct ral_cpu_weight v = {"w", RAL_F32, N, K, w, NULL};
 
     pack(&v);
     ral_matmul(&nns[1], &v, M, x, K, NULL, false, all, N);
@@ -143,7 +143,7 @@ START_TEST(stored_types_need_no_alignment)
     float want[M * N], y[M * N];
 
     for (int t = 0; t < 3; t++) {
-        struct ral_weight v = {"w", types[t], N, K, raw + 1, NULL};
+        struct ral_cpu_weight v = {"w", types[t], N, K, raw + 1, NULL};
 
         for (size_t i = 0; i < N * K; i++) {
             const uint16_t h = (uint16_t)((i * 2654435761u >> 9) & 0xbbff);
@@ -187,7 +187,7 @@ START_TEST(backward_is_right_for_any_threads)
     float *x = numbers(M * LDX, 1), *w = numbers(N * K, 2);
     float *dy = numbers(M * LDY, 3), *dx[3], *dw[3], *db[3];
     double *ref = calloc(M * K, sizeof(double));
-    struct ral_weight v = {"w", RAL_F32, N, K, w, NULL};
+    struct ral_cpu_weight v = {"w", RAL_F32, N, K, w, NULL};
 
     for (int t = 0; t < 3; t++) {
         dx[t] = numbers(M * LDX, 4);

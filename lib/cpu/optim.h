@@ -1,11 +1,11 @@
-/* lib/nn/optim.h - gradient norm, clipping and AdamW over flat arenas. */
+/* lib/cpu/optim.h - gradient norm, clipping and AdamW over flat arenas. */
 #ifndef RAL_OPTIM_H
 #define RAL_OPTIM_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "nn/nn.h"
+#include "cpu/nn.h"
 
 /**
  * Euclidean norm, in double: fixed chunks summed by any thread, their sums

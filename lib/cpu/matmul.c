@@ -1,11 +1,11 @@
-/* lib/nn/matmul.c - products: ours forward, OpenBLAS's backward.
+/* lib/cpu/matmul.c - products: ours forward, OpenBLAS's backward.
  *
  * Blocks over rows, panels and k, threads, and the choice between ready and
  * freshly made panels change only the order in which elements are visited;
  * each element stays one chain over ascending k, stored and reloaded between
  * blocks of k.
  */
-#include "nn/matmul.h"
+#include "cpu/matmul.h"
 
 #include <assert.h>
 #include <cblas.h>
@@ -31,7 +31,7 @@ _Static_assert(sizeof(struct work) <= RAL_NN_SCRATCH * sizeof(float),
 
 struct job {
     const struct ral_kernels *k;
-    const struct ral_weight *w;
+    const struct ral_cpu_weight *w;
     size_t M, N;
     const float *x, *bias;
     size_t ldx;
@@ -68,14 +68,14 @@ static int threads_for(const struct ral_nn *nn, size_t work)
     return work > FREE && !omp_in_parallel() ? nn->threads : 1;
 }
 
-size_t ral_weight_panel_floats(const struct ral_weight *w)
+size_t ral_weight_panel_floats(const struct ral_cpu_weight *w)
 {
     return panels_of(w->N) * w->K * RAL_PANEL;
 }
 
 /* Weight rows n .. n+31, columns k .. k+K-1, as a panel. */
 static void make_panel(const struct ral_kernels *kernels,
-                       const struct ral_weight *w, size_t n, size_t k, size_t K,
+                       const struct ral_cpu_weight *w, size_t n, size_t k, size_t K,
                        float *out)
 {
     const unsigned char *data = w->data;
@@ -84,14 +84,14 @@ static void make_panel(const struct ral_kernels *kernels,
                    data + (n * w->K + k) * ral_dtype_size(w->dtype), w->K, out);
 }
 
-static void pack_panel(const struct ral_nn *nn, const struct ral_weight *w,
+static void pack_panel(const struct ral_nn *nn, const struct ral_cpu_weight *w,
                        size_t p)
 {
     make_panel(&nn->k, w, p * RAL_PANEL, 0, w->K,
                w->panels + p * RAL_PANEL * w->K);
 }
 
-void ral_weight_pack(const struct ral_nn *nn, struct ral_weight *w)
+void ral_weight_pack(const struct ral_nn *nn, struct ral_cpu_weight *w)
 {
     const size_t panels = panels_of(w->N);
     const int threads = threads_for(nn, w->N * w->K);
@@ -111,7 +111,7 @@ static void multiply(const struct job *j, size_t n, size_t N, size_t k,
                      size_t K, size_t M, const float *x, size_t ldx, float *c,
                      size_t ldc, float *panel)
 {
-    const struct ral_weight *w = j->w;
+    const struct ral_cpu_weight *w = j->w;
 
     if (w->panels) {
         j->k->block(M, N, K, x, ldx, w->panels + n * w->K + k * RAL_PANEL,
@@ -212,7 +212,7 @@ static void run(const struct ral_nn *nn, const struct job *j)
     }
 }
 
-void ral_matmul(const struct ral_nn *nn, const struct ral_weight *w, size_t M,
+void ral_matmul(const struct ral_nn *nn, const struct ral_cpu_weight *w, size_t M,
                 const float *x, size_t ldx, const float *bias, bool residual,
                 float *y, size_t ldy)
 {
@@ -260,7 +260,7 @@ static void dx_tile(const struct back *b, size_t t)
                 b->add, b->out + m * b->ldout + k, (int)b->ldout);
 }
 
-void ral_matmul_dx(const struct ral_nn *nn, const struct ral_weight *w,
+void ral_matmul_dx(const struct ral_nn *nn, const struct ral_cpu_weight *w,
                    size_t M, const float *dy, size_t lddy, bool add, float *dx,
                    size_t lddx)
 {

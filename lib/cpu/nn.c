@@ -1,5 +1,5 @@
-/* lib/nn/nn.c - choosing kernels, scratch, and the check at the start. */
-#include "nn/nn.h"
+/* lib/cpu/nn.c - choosing kernels, scratch, and the check at the start. */
+#include "cpu/nn.h"
 
 #include <cblas.h>
 #include <math.h>

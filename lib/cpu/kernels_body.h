@@ -1,4 +1,4 @@
-/* lib/nn/kernels_body.h - the kernels in plain C, compiled once per
+/* lib/cpu/kernels_body.h - the kernels in plain C, compiled once per
  * instruction set: one text, so that all give the same bits.
  *
  * kernels.c, kernels_avx2.c and kernels_avx512.c include it. Loops run over
@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "nn/kernels.h"
+#include "cpu/kernels.h"
 
 enum { LANES = 32 };
 

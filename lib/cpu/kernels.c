@@ -1,10 +1,10 @@
-/* lib/nn/kernels.c - the kernels' definition, the choice among instruction
+/* lib/cpu/kernels.c - the kernels' definition, the choice among instruction
  * sets, and the double functions.
  */
-#include "nn/kernels.h"
+#include "cpu/kernels.h"
 
 #include "base/cpu.h"
-#include "nn/kernels_body.h"
+#include "cpu/kernels_body.h"
 
 void ral_kernels_init(struct ral_kernels *k, unsigned cpu)
 {

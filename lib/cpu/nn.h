@@ -1,4 +1,4 @@
-/* lib/nn/nn.h - what every kernel call needs: a table and a thread count. */
+/* lib/cpu/nn.h - what every kernel call needs: a table and a thread count. */
 #ifndef RAL_NN_H
 #define RAL_NN_H
 
@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
-#include "nn/kernels.h"
+#include "cpu/kernels.h"
 
 /* Set up once, then read only. Results never depend on threads. */
 struct ral_nn {

@@ -1,11 +1,11 @@
-/* lib/nn/kernels_avx512.c - the kernels for AVX-512 (F, DQ, VL).
+/* lib/cpu/kernels_avx512.c - the kernels for AVX-512 (F, DQ, VL).
  *
  * Up to 12 rows times 32 columns stay in 24 of the 32 registers. A test
  * compiles this file over an emulation of the instructions (RAL_SIMDE).
  */
 #if defined(__AVX512F__) || defined(RAL_SIMDE)
 #define RAL_OWN_TILE
-#include "nn/kernels_body.h"
+#include "cpu/kernels_body.h"
 
 #ifndef RAL_SIMDE
 #include <immintrin.h>

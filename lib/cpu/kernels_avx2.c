@@ -1,4 +1,4 @@
-/* lib/nn/kernels_avx2.c - the kernels for AVX2 with FMA.
+/* lib/cpu/kernels_avx2.c - the kernels for AVX2 with FMA.
  *
  * Products keep R rows times V vectors of columns in registers (12 of 16
  * where the shape allows it: two multiply-adds a cycle need 8 chains at
@@ -6,7 +6,7 @@
  */
 #ifdef __AVX2__
 #define RAL_OWN_TILE
-#include "nn/kernels_body.h"
+#include "cpu/kernels_body.h"
 
 #include <immintrin.h>
 

@@ -1,4 +1,4 @@
-/* lib/nn/attention.h - one attention, driven by a table of spans.
+/* lib/cpu/attention.h - one attention, driven by a table of spans.
  *
  * Windowed vision, full vision, causal text, a prompt with G responses and
  * cached decoding differ only in their tables.
@@ -10,52 +10,24 @@
 #include <stddef.h>
 
 #include "base/arena.h"
-#include "nn/nn.h"
-
-struct ral_attn_shape {
-    size_t H, KV, D; // query heads, key/value heads (H % KV == 0), head size
-    float scale;     // D^-1/2
-};
+#include "cpu/nn.h"
+#include "nn/span.h"
 
 /**
  * Keys and values by slot. K in panels of 32 slots [KV][slots/32][D][32], V as
  * [KV][slots][Dp] with Dp = D rounded up to 16 (padding zero). A run of
  * keys starts at a slot that is a multiple of 32.
  */
-struct ral_kv {
+struct ral_cpu_kv {
     size_t KV, D, Dp, slots;
     float *k, *v;
 };
 
-int ral_kv_init(struct ral_kv *kv, struct ral_arena *a, size_t KV, size_t D,
+int ral_kv_init(struct ral_cpu_kv *kv, struct ral_arena *a, size_t KV, size_t D,
                 size_t slots);
 /* Stores n rows (k, v: [n][ld], heads contiguous) at slot .. slot+n-1. */
-void ral_kv_put(const struct ral_nn *nn, struct ral_kv *kv, size_t slot,
+void ral_kv_put(const struct ral_nn *nn, struct ral_cpu_kv *kv, size_t slot,
                 size_t n, const float *k, const float *v, size_t ld);
-
-/* Consecutive keys: in the store, and (for backward) as rows of k and v. */
-struct ral_run {
-    size_t slot, row, n;
-};
-
-/* Slots that a run of n keys takes, as the next must start at a panel. */
-static inline size_t ral_run_slots(size_t n)
-{
-    return (n + RAL_PANEL - 1) / RAL_PANEL * RAL_PANEL;
-}
-
-/**
- * nq query rows q0 .. see all of run a (a shared prefix; may be empty), then
- * run b: all of it, or causally: query i of the span sees the first
- * b.n - nq + 1 + i keys of b. The key index j of the exact forward counts a
- * from 0, then b, whatever the slots. Spans that share run a should be
- * neighbours in the table: they are computed in common tiles.
- */
-struct ral_span {
-    size_t q0, nq;
-    struct ral_run a, b;
-    bool causal;
-};
 
 /**
  * o[N][H*D] = softmax(scale q k^T) v for every query row of the spans.
@@ -68,7 +40,7 @@ struct ral_span {
  * that it sees, itself included. Never changes o.
  */
 void ral_attention(const struct ral_nn *nn, const struct ral_attn_shape *s,
-                   const struct ral_kv *kv, const struct ral_span *spans,
+                   const struct ral_cpu_kv *kv, const struct ral_span *spans,
                    size_t nspans, const float *q, size_t ldq, float *o,
                    size_t ldo, float *const *policy);
 
@@ -85,7 +57,7 @@ size_t ral_attention_scratch(const struct ral_attn_shape *s, size_t S);
  */
 void ral_attention_backward(const struct ral_nn *nn,
                             const struct ral_attn_shape *s,
-                            const struct ral_kv *kv,
+                            const struct ral_cpu_kv *kv,
                             const struct ral_span *spans, size_t nspans,
                             const float *q, size_t ldq, const float *k,
                             const float *v, size_t ldkv, const float *dO,

@@ -1,4 +1,4 @@
-/* lib/nn/kernels.h - the innermost loops, one table per instruction set.
+/* lib/cpu/kernels.h - the innermost loops, one table per instruction set.
  *
  * The _c version of each is its definition; the others give the same bits.
  * Arithmetic follows the exact forward: every product sum is one chain of
@@ -13,11 +13,9 @@
 #include <stddef.h>
 
 #include "base/dtype.h"
+#include "nn/span.h" // RAL_PANEL: columns of a packed panel
 
-enum {
-    RAL_PANEL = 32, // columns of a packed panel
-    RAL_TILE_M = 8, // most rows of one tile call
-};
+enum { RAL_TILE_M = 8 }; // most rows of one tile call
 
 struct ral_kernels {
     const char *name; // "c", "avx2", "avx512"

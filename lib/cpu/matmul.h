@@ -1,4 +1,4 @@
-/* lib/nn/matmul.h - products of activations with stored weights. */
+/* lib/cpu/matmul.h - products of activations with stored weights. */
 #ifndef RAL_MATMUL_H
 #define RAL_MATMUL_H
 
@@ -7,7 +7,7 @@
 
 #include "base/arena.h"
 #include "base/dtype.h"
-#include "nn/nn.h"
+#include "cpu/nn.h"
 
 /**
  * A weight is a view [N][K] row-major of stored numbers (F32, F16 or BF16,
@@ -15,7 +15,7 @@
  * [ceil(N/32)][K][32], zero padded; else panels are made on the fly, block
  * by block, in thread scratch.
  */
-struct ral_weight {
+struct ral_cpu_weight {
     const char *name;
     enum ral_dtype dtype;
     size_t N, K;
@@ -23,16 +23,16 @@ struct ral_weight {
     float *panels;
 };
 
-size_t ral_weight_panel_floats(const struct ral_weight *w);
+size_t ral_weight_panel_floats(const struct ral_cpu_weight *w);
 /* Fills w->panels (allocated by the caller) from w->data. */
-void ral_weight_pack(const struct ral_nn *nn, struct ral_weight *w);
+void ral_weight_pack(const struct ral_nn *nn, struct ral_cpu_weight *w);
 
 /**
  * y[M][N] = x[M][K] W^T (+ bias[N]) (+ y itself when residual).
  * The chain over k first, then bias, then residual: one add each.
  * Bits depend on neither M, threads nor panels.
  */
-void ral_matmul(const struct ral_nn *nn, const struct ral_weight *w, size_t M,
+void ral_matmul(const struct ral_nn *nn, const struct ral_cpu_weight *w, size_t M,
                 const float *x, size_t ldx, const float *bias, bool residual,
                 float *y, size_t ldy);
 
@@ -43,7 +43,7 @@ void ral_matmul(const struct ral_nn *nn, const struct ral_weight *w, size_t M,
  *   dW[N][K] += dy^T x, db[N] += column sums of dy (db may be NULL), in
  *   chunks of 512 rows counted from row 0, chunk sums added in order.
  */
-void ral_matmul_dx(const struct ral_nn *nn, const struct ral_weight *w,
+void ral_matmul_dx(const struct ral_nn *nn, const struct ral_cpu_weight *w,
                    size_t M, const float *dy, size_t lddy, bool add, float *dx,
                    size_t lddx);
 void ral_matmul_dw(const struct ral_nn *nn, size_t M, size_t N, size_t K,

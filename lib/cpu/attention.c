@@ -1,4 +1,4 @@
-/* lib/nn/attention.c - one attention, driven by a table of spans.
+/* lib/cpu/attention.c - one attention, driven by a table of spans.
  *
  * Work is cut into tiles: consecutive queries (of one span, or of neighbours
  * that share run a), each with the heads of one key/value head, so that a
@@ -10,7 +10,7 @@
  * OpenBLAS on long spans, several times quicker on short ones, and the same
  * bits on every processor.
  */
-#include "nn/attention.h"
+#include "cpu/attention.h"
 
 #include <assert.h>
 #include <omp.h>
@@ -66,14 +66,14 @@ static size_t round_up(size_t n, size_t to)
 
 /* ------------------------------------------------------------- the store */
 
-int ral_kv_init(struct ral_kv *kv, struct ral_arena *a, size_t KV, size_t D,
+int ral_kv_init(struct ral_cpu_kv *kv, struct ral_arena *a, size_t KV, size_t D,
                 size_t slots)
 {
     size_t nk, nv;
 
     if (slots > SIZE_MAX - RAL_PANEL || D > SIZE_MAX - 16)
         return -RAL_ENOMEM;
-    *kv = (struct ral_kv){.KV = KV,
+    *kv = (struct ral_cpu_kv){.KV = KV,
                           .D = D,
                           .Dp = round_up(D, 16),
                           .slots = round_up(slots, RAL_PANEL)};
@@ -87,7 +87,7 @@ int ral_kv_init(struct ral_kv *kv, struct ral_arena *a, size_t KV, size_t D,
 }
 
 /* Rows i .. end-1 of a put, for every head. */
-static void put_rows(struct ral_kv *kv, size_t slot, size_t i, size_t end,
+static void put_rows(struct ral_cpu_kv *kv, size_t slot, size_t i, size_t end,
                      const float *k, const float *v, size_t ld)
 {
     const size_t D = kv->D;
@@ -105,7 +105,7 @@ static void put_rows(struct ral_kv *kv, size_t slot, size_t i, size_t end,
     }
 }
 
-void ral_kv_put(const struct ral_nn *nn, struct ral_kv *kv, size_t slot,
+void ral_kv_put(const struct ral_nn *nn, struct ral_cpu_kv *kv, size_t slot,
                 size_t n, const float *k, const float *v, size_t ld)
 {
     // Blocks end where panels do: no two threads share a cache line.
@@ -201,7 +201,7 @@ static float *scratch_of(const struct ral_nn *nn,
 
 /* ----------------------------------------------------------- the forward */
 
-static void run_scores(const struct ral_nn *nn, const struct ral_kv *kv,
+static void run_scores(const struct ral_nn *nn, const struct ral_cpu_kv *kv,
                        size_t kvh, const struct ral_run *run, size_t n,
                        size_t rows, const float *q, float *e, size_t lds)
 {
@@ -216,7 +216,7 @@ static void run_scores(const struct ral_nn *nn, const struct ral_kv *kv,
 /* qs = scaled queries [rows][D]; e[rows][lds] = their scores, nothing masked.
  * A run's last panel overhangs: run b, after run a, overwrites that. */
 static void scores(const struct ral_nn *nn, const struct ral_attn_shape *s,
-                   const struct ral_kv *kv, struct rows x, const float *q,
+                   const struct ral_cpu_kv *kv, struct rows x, const float *q,
                    size_t ldq, float *qs, float *e)
 {
     const struct tile *t = x.t;
@@ -261,7 +261,7 @@ static void exponentials(const struct ral_nn *nn, struct rows x, float *e,
     }
 }
 
-static void run_values(const struct ral_nn *nn, const struct ral_kv *kv,
+static void run_values(const struct ral_nn *nn, const struct ral_cpu_kv *kv,
                        size_t kvh, const struct ral_run *run, size_t n,
                        size_t rows, const float *e, size_t lds, float *o,
                        bool load)
@@ -279,7 +279,7 @@ static void run_values(const struct ral_nn *nn, const struct ral_kv *kv,
 }
 
 /* o[rows][Dp] = one chain over run a, then b. */
-static void values(const struct ral_nn *nn, const struct ral_kv *kv,
+static void values(const struct ral_nn *nn, const struct ral_cpu_kv *kv,
                    struct rows x, const float *e, float *o)
 {
     const struct tile *t = x.t;
@@ -328,7 +328,7 @@ static void policy_add(const struct ral_nn *nn, const struct ral_attn_shape *s,
 struct forward {
     const struct ral_nn *nn;
     const struct ral_attn_shape *s;
-    const struct ral_kv *kv;
+    const struct ral_cpu_kv *kv;
     const struct ral_span *spans;
     size_t nspans;
     const float *q;
@@ -431,7 +431,7 @@ static int threads_for(const struct ral_nn *nn, size_t tasks, size_t work)
 }
 
 void ral_attention(const struct ral_nn *nn, const struct ral_attn_shape *s,
-                   const struct ral_kv *kv, const struct ral_span *spans,
+                   const struct ral_cpu_kv *kv, const struct ral_span *spans,
                    size_t nspans, const float *q, size_t ldq, float *o,
                    size_t ldo, float *const *policy)
 {
@@ -499,7 +499,7 @@ static void product(const struct ral_nn *nn, size_t M, size_t N, size_t K,
 struct backward {
     const struct ral_nn *nn;
     const struct ral_attn_shape *s;
-    const struct ral_kv *kv;
+    const struct ral_cpu_kv *kv;
     const struct ral_span *spans;
     size_t nspans;
     const float *q;
@@ -753,7 +753,7 @@ static void backward_work(const struct backward *w, size_t ranges, size_t *next)
 
 void ral_attention_backward(const struct ral_nn *nn,
                             const struct ral_attn_shape *s,
-                            const struct ral_kv *kv,
+                            const struct ral_cpu_kv *kv,
                             const struct ral_span *spans, size_t nspans,
                             const float *q, size_t ldq, const float *k,
                             const float *v, size_t ldkv, const float *dO,

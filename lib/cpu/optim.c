@@ -1,5 +1,5 @@
-/* lib/nn/optim.c - gradient norm, clipping and AdamW over flat arenas. */
-#include "nn/optim.h"
+/* lib/cpu/optim.c - gradient norm, clipping and AdamW over flat arenas. */
+#include "cpu/optim.h"
 
 #include <math.h>
 
