@@ -285,6 +285,20 @@ static void rows(const struct ral_nn *nn, size_t n,
         fn(n - i < step ? n - i : step, x + i, y + i, z + i);
 }
 
+/* Row pointers as offsets from the lowest. */
+static void rows_wanted(float *const *policy, size_t n, int64_t *at,
+                        struct ral_attn_rows *rows)
+{
+    float *low = NULL;
+
+    for (size_t i = 0; policy && i < n; i++)
+        if (policy[i] && (!low || policy[i] < low))
+            low = policy[i];
+    for (size_t i = 0; policy && i < n; i++)
+        at[i] = policy[i] ? policy[i] - low : -1;
+    *rows = (struct ral_attn_rows){.at = at, .out = low};
+}
+
 int ral_block_forward(const struct ral_stack *s, const struct ral_block *b,
                       const struct ral_layout *l, struct ral_kv *kv, float *x,
                       struct ral_saved *saved, float *const *policy,
@@ -295,6 +309,8 @@ int ral_block_forward(const struct ral_stack *s, const struct ral_block *b,
                  O = s->shape.H * s->shape.D;
     const struct ral_mark mark = ral_arena_mark(a);
     struct ral_saved tmp, *v = saved ? saved : &tmp;
+    struct ral_attn_rows want;
+    int64_t *at = NULL;
     struct qkv y;
 
     if (saved_alloc(s, l, v, saved != NULL, a) < 0 || reserve(s, l) < 0)
@@ -309,8 +325,13 @@ int ral_block_forward(const struct ral_stack *s, const struct ral_block *b,
     y = qkv_in(s, l, v->q, v->qkv);
     qkv_forward(s, b, l, l->keep ? v->hq : v->h1, v->h1, y);
     put_keys(s, l, kv, y);
-    ral_attention(m->nn, &s->shape, kv, l->span, l->nspan, y.q, y.ldq, v->o, O,
-                  policy);
+    if (policy && !(at = RAL_NEW(a, int64_t, M)))
+        return -RAL_ENOMEM;
+    rows_wanted(policy, M, at, &want);
+    ral_attention(m->nn,
+                  &(struct ral_attn){s->shape, kv, l->span, l->nspan, y.q,
+                                     y.ldq},
+                  v->o, O, policy ? &want : NULL);
     ral_linear_forward(m, b->proj, M, v->o, O, true, x, C);
     if (saved)
         memcpy(v->x2, x, M * C * sizeof(float));
@@ -361,13 +382,20 @@ static int spans_backward(const struct ral_stack *s,
     float *dq = l->keep ? RAL_NEW(a, float, l->nkeep * O) : NULL;
     float *dqkv = RAL_ZNEW(a, float, s->N * W);
 
-    if ((l->keep && !dq) || !dqkv || reserve(s, l) < 0)
+    struct ral_attn_rows want;
+    int64_t *at = RAL_NEW(a, int64_t, rows_kept(s, l));
+
+    if ((l->keep && !dq) || !dqkv || !at || reserve(s, l) < 0)
         return -RAL_ENOMEM;
+    rows_wanted((float *const *)dpolicy, rows_kept(s, l), at, &want);
     *dy = qkv_in(s, l, dq, dqkv);
     put_keys(s, l, kv, y);
-    ral_attention_backward(s->m->nn, &s->shape, kv, l->span, l->nspan, y.q,
-                           y.ldq, y.k, y.v, y.ldkv, dO, O, dpolicy, dy->q,
-                           dy->ldq, dy->k, dy->v, dy->ldkv);
+    ral_attention_backward(
+        s->m->nn,
+        &(struct ral_attn){s->shape, kv, l->span, l->nspan, y.q, y.ldq},
+        &(struct ral_attn_grads){y.k, y.v, y.ldkv, dO, O,
+                                 dpolicy ? &want : NULL, dy->q, dy->ldq, dy->k,
+                                 dy->v, dy->ldkv});
     return 0;
 }
 
