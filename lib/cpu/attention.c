@@ -173,14 +173,13 @@ static size_t tile_queries(const struct ral_attn_shape *s, size_t m)
     return max_size(1, m / (s->H / s->KV));
 }
 
-static size_t madds(const struct ral_attn_shape *s,
-                    const struct ral_span *spans, size_t nspans)
+static size_t madds(const struct ral_attn *a)
 {
     size_t sum = 0;
 
-    for (size_t i = 0; i < nspans; i++)
-        sum += spans[i].nq * (spans[i].a.n + spans[i].b.n);
-    return sum * s->H * s->D * 2;
+    for (const struct ral_span *sp = a->spans; sp < a->spans + a->nspans; sp++)
+        sum += sp->nq * (sp->a.n + sp->b.n);
+    return sum * a->s.H * a->s.D * 2;
 }
 
 size_t ral_attention_scratch(const struct ral_attn_shape *s, size_t S)
@@ -215,23 +214,23 @@ static void run_scores(const struct ral_nn *nn, const struct ral_cpu_kv *kv,
 
 /* qs = scaled queries [rows][D]; e[rows][lds] = their scores, nothing masked.
  * A run's last panel overhangs: run b, after run a, overwrites that. */
-static void scores(const struct ral_nn *nn, const struct ral_attn_shape *s,
-                   const struct ral_cpu_kv *kv, struct rows x, const float *q,
-                   size_t ldq, float *qs, float *e)
+static void scores(const struct ral_nn *nn, const struct ral_attn *a,
+                   struct rows x, float *qs, float *e)
 {
     const struct tile *t = x.t;
-    const size_t D = s->D, width = x.hn * D;
-    const size_t head = x.kvh * (s->H / s->KV) + x.h0;
+    const struct ral_run *shared = &t->seg[0].span->a;
+    const size_t D = a->s.D, width = x.hn * D;
+    const float *q = a->q + (x.kvh * (a->s.H / a->s.KV) + x.h0) * D;
 
     for (const struct seg *g = t->seg; g < t->seg + t->nseg; g++)
         for (size_t i = 0; i < g->nq; i++)
-            nn->k.scale(width, q + (g->span->q0 + g->i0 + i) * ldq + head * D,
-                        s->scale, qs + (g->at + i) * width);
-    run_scores(nn, kv, x.kvh, &t->seg[0].span->a, t->seg[0].span->a.n,
-               t->nq * x.hn, qs, e, t->lds);
+            nn->k.scale(width, q + (g->span->q0 + g->i0 + i) * a->ldq,
+                        a->s.scale, qs + (g->at + i) * width);
+    run_scores(nn, a->kv, x.kvh, shared, shared->n, t->nq * x.hn, qs, e,
+               t->lds);
     for (const struct seg *g = t->seg; g < t->seg + t->nseg; g++)
-        run_scores(nn, kv, x.kvh, &g->span->b, g->nb, g->nq * x.hn,
-                   qs + g->at * width, e + g->at * x.hn * t->lds + g->span->a.n,
+        run_scores(nn, a->kv, x.kvh, &g->span->b, g->nb, g->nq * x.hn,
+                   qs + g->at * width, e + g->at * x.hn * t->lds + shared->n,
                    t->lds);
 }
 
@@ -298,98 +297,96 @@ static void values(const struct ral_nn *nn, const struct ral_cpu_kv *kv,
     }
 }
 
-/* Adds these heads to the rows of the policy; e is destroyed. Heads arrive
- * in ascending order. */
-static void policy_add(const struct ral_nn *nn, const struct ral_attn_shape *s,
-                       struct rows x, float *e, const float *inv,
-                       float *const *policy)
-{
-    const size_t head = x.kvh * (s->H / s->KV) + x.h0;
-
-    for (const struct seg *g = x.t->seg; g < x.t->seg + x.t->nseg; g++) {
-        for (size_t i = 0; i < g->nq; i++) {
-            const size_t n = g->span->a.n + keys_of_b(g->span, g->i0 + i);
-            float *y = policy[g->span->q0 + g->i0 + i];
-
-            for (size_t h = 0; y && h < x.hn; h++) {
-                const size_t r = (g->at + i) * x.hn + h;
-                float *row = e + r * x.t->lds;
-
-                nn->k.scale(n, row, inv[r], head + h ? row : y);
-                if (head + h)
-                    nn->k.add(n, row, y);
-            }
-            if (y && head + x.hn == s->H)
-                nn->k.scale(n, y, 1.0f / (float)s->H, y);
-        }
-    }
-}
-
 struct forward {
     const struct ral_nn *nn;
-    const struct ral_attn_shape *s;
-    const struct ral_cpu_kv *kv;
-    const struct ral_span *spans;
-    size_t nspans;
-    const float *q;
-    size_t ldq;
+    const struct ral_attn *a;
     float *o;
     size_t ldo;
-    float *const *policy;
+    const struct ral_attn_rows *rows;
     size_t max; // queries of a tile
 };
 
-static void forward_rows(const struct forward *f, struct rows x, bool policy)
+/* Where head h writes row q of those handed out, or NULL. */
+static float *row_of(const struct ral_attn_rows *rows, size_t q, size_t h)
 {
-    const struct ral_attn_shape *s = f->s;
-    const size_t D = s->D, Dp = f->kv->Dp;
+    if (!rows || rows->at[q] < 0)
+        return NULL;
+    return rows->out + (rows->each ? h * rows->plane : 0) + rows->at[q];
+}
+
+/* One row of one head, e[n]: written, or added to the heads before it (they
+ * arrive in ascending order) and divided after the last; e is destroyed. */
+static void hand_out(const struct forward *f, size_t head, size_t n, float *e,
+                     float inv, float *y)
+{
+    const struct ral_kernels *k = &f->nn->k;
+    const size_t H = f->a->s.H;
+
+    if (f->rows->each || head == 0) {
+        k->scale(n, e, inv, y);
+    } else {
+        k->scale(n, e, inv, e);
+        k->add(n, e, y);
+    }
+    if (!f->rows->each && head + 1 == H)
+        k->scale(n, y, 1.0f / (float)H, y);
+}
+
+static void forward_rows(const struct forward *f, struct rows x)
+{
+    const struct ral_attn_shape *s = &f->a->s;
+    const size_t D = s->D, Dp = f->a->kv->Dp;
     const size_t head = x.kvh * (s->H / s->KV) + x.h0;
     float *qs = scratch_of(f->nn, s, x.t), *o = qs + FORWARD_M * Dp;
     float *e = o + FORWARD_M * Dp, inv[FORWARD_M];
 
-    scores(f->nn, s, f->kv, x, f->q, f->ldq, qs, e);
+    scores(f->nn, f->a, x, qs, e);
     exponentials(f->nn, x, e, inv);
-    values(f->nn, f->kv, x, e, o);
+    values(f->nn, f->a->kv, x, e, o);
     for (const struct seg *g = x.t->seg; g < x.t->seg + x.t->nseg; g++)
-        for (size_t i = 0; i < g->nq; i++)
+        for (size_t i = 0; i < g->nq; i++) {
+            const size_t q = g->span->q0 + g->i0 + i;
+            const size_t n = g->span->a.n + keys_of_b(g->span, g->i0 + i);
+
             for (size_t h = 0; h < x.hn; h++) {
                 const size_t r = (g->at + i) * x.hn + h;
+                float *y = row_of(f->rows, q, head + h);
 
                 f->nn->k.scale(D, o + r * Dp, inv[r],
-                               f->o + (g->span->q0 + g->i0 + i) * f->ldo +
-                                   (head + h) * D);
+                               f->o + q * f->ldo + (head + h) * D);
+                if (y)
+                    hand_out(f, head + h, n, e + r * x.t->lds, inv[r], y);
             }
-    if (policy)
-        policy_add(f->nn, s, x, e, inv, f->policy);
+        }
 }
 
 static void forward_tile(const struct forward *f, const struct tile *t,
-                         size_t kvh, bool policy)
+                         size_t kvh)
 {
-    const size_t group = f->s->H / f->s->KV;
+    const size_t group = f->a->s.H / f->a->s.KV;
 
     for (size_t h = 0; h < group; h += FORWARD_M)
         forward_rows(f,
-                     (struct rows){t, kvh, h, min_size(FORWARD_M, group - h)},
-                     policy);
+                     (struct rows){t, kvh, h, min_size(FORWARD_M, group - h)});
 }
 
-static bool tile_has_policy(const struct forward *f, const struct tile *t)
+/* Whether the mean of heads is wanted of a row, which ties them together. */
+static bool tile_has_mean(const struct forward *f, const struct tile *t)
 {
-    if (!f->policy)
+    if (!f->rows || f->rows->each)
         return false;
     for (const struct seg *g = t->seg; g < t->seg + t->nseg; g++)
         for (size_t i = 0; i < g->nq; i++)
-            if (f->policy[g->span->q0 + g->i0 + i])
+            if (row_of(f->rows, g->span->q0 + g->i0 + i, 0))
                 return true;
     return false;
 }
 
-/* Tasks are (kv head, tile), handed out by a counter. A tile with policy rows
- * is one task for all heads, whose sum has a fixed order. */
+/* Tasks are (kv head, tile), handed out by a counter. A tile whose heads make a
+ * mean is one task, as their sum has a fixed order. */
 static void forward_work(const struct forward *f, size_t tiles, size_t *next)
 {
-    const size_t KV = f->s->KV;
+    const size_t KV = f->a->s.KV;
     struct cursor c = {0, 0};
     struct tile t;
     size_t task, done = 0; // tiles that the cursor has passed
@@ -404,12 +401,12 @@ static void forward_work(const struct forward *f, size_t tiles, size_t *next)
             done = 0;
         }
         for (; done <= task % tiles; done++)
-            tile_next(&t, &c, f->spans, f->nspans, f->max);
-        if (!tile_has_policy(f, &t))
-            forward_tile(f, &t, task / tiles, false);
+            tile_next(&t, &c, f->a->spans, f->a->nspans, f->max);
+        if (!tile_has_mean(f, &t))
+            forward_tile(f, &t, task / tiles);
         else if (task < tiles)
             for (size_t kvh = 0; kvh < KV; kvh++)
-                forward_tile(f, &t, kvh, true);
+                forward_tile(f, &t, kvh);
     }
 }
 
@@ -419,43 +416,33 @@ static size_t tile_count(const struct forward *f)
     struct tile t;
     size_t n = 0;
 
-    while (tile_next(&t, &c, f->spans, f->nspans, f->max))
+    while (tile_next(&t, &c, f->a->spans, f->a->nspans, f->max))
         n++;
     return n;
 }
 
-static int threads_for(const struct ral_nn *nn, size_t tasks, size_t work)
+static int threads_for(const struct ral_nn *nn, const struct ral_attn *a,
+                       size_t tasks)
 {
-    return tasks < 2 || ral_nn_serial(nn, work, SERIAL_MADDS) ? 1
-                                                              : nn->threads;
+    assert(a->s.H % a->s.KV == 0 && a->kv->KV == a->s.KV &&
+           a->kv->D == a->s.D);
+    return tasks < 2 || ral_nn_serial(nn, madds(a), SERIAL_MADDS) ? 1
+                                                                  : nn->threads;
 }
 
-void ral_attention(const struct ral_nn *nn, const struct ral_attn_shape *s,
-                   const struct ral_cpu_kv *kv, const struct ral_span *spans,
-                   size_t nspans, const float *q, size_t ldq, float *o,
-                   size_t ldo, float *const *policy)
+void ral_attention(const struct ral_nn *nn, const struct ral_attn *a, float *o,
+                   size_t ldo, const struct ral_attn_rows *rows)
 {
-    struct forward f = {nn,
-                        s,
-                        kv,
-                        spans,
-                        nspans,
-                        q,
-                        ldq,
-                        o,
-                        ldo,
-                        policy,
-                        tile_queries(s, FORWARD_M)};
-    size_t tiles, next = 0;
+    const size_t KV = a->s.KV;
+    struct forward f = {nn, a, o, ldo, rows, tile_queries(&a->s, FORWARD_M)};
+    size_t tiles = tile_count(&f), next = 0;
     int threads;
 
-    assert(s->H % s->KV == 0 && kv->KV == s->KV && kv->D == s->D);
-    tiles = tile_count(&f);
-    if (nn->threads > 1 && s->KV * tiles < 4 * (size_t)nn->threads) {
-        f.max = tile_queries(s, RAL_TILE_M); // more tasks, less reuse of keys
+    if (nn->threads > 1 && KV * tiles < 4 * (size_t)nn->threads) {
+        f.max = tile_queries(&a->s, RAL_TILE_M); // more tasks, less reuse
         tiles = tile_count(&f);
     }
-    threads = threads_for(nn, s->KV * tiles, madds(s, spans, nspans));
+    threads = threads_for(nn, a, KV * tiles);
     if (threads == 1) {
         forward_work(&f, tiles, &next);
         return;
@@ -498,21 +485,8 @@ static void product(const struct ral_nn *nn, size_t M, size_t N, size_t K,
 
 struct backward {
     const struct ral_nn *nn;
-    const struct ral_attn_shape *s;
-    const struct ral_cpu_kv *kv;
-    const struct ral_span *spans;
-    size_t nspans;
-    const float *q;
-    size_t ldq;
-    const float *k, *v;
-    size_t ldkv;
-    const float *dO;
-    size_t ldo;
-    const float *const *dpolicy;
-    float *dq;
-    size_t lddq;
-    float *dk, *dv;
-    size_t lddkv;
+    const struct ral_attn *a;
+    const struct ral_attn_grads *g;
 };
 
 /* The arrays of one tile, in thread scratch. */
@@ -538,13 +512,13 @@ static void run_dp(const struct backward *w, struct block x, size_t kvh,
                    const struct ral_run *run, size_t n, size_t r, size_t rows,
                    size_t j, size_t lds)
 {
-    const size_t D = w->s->D;
-    const float *v = w->v + run->row * w->ldkv + kvh * D;
+    const size_t D = w->a->s.D, ld = w->g->ldkv;
+    const float *v = w->g->v + run->row * ld + kvh * D;
 
-    for (size_t i = 0; i < n; i += RAL_PANEL, v += RAL_PANEL * w->ldkv) {
+    for (size_t i = 0; i < n; i += RAL_PANEL, v += RAL_PANEL * ld) {
         const size_t m = min_size(RAL_PANEL, n - i);
 
-        transpose(m, D, v, w->ldkv, x.panel, RAL_PANEL);
+        transpose(m, D, v, ld, x.panel, RAL_PANEL);
         w->nn->k.block(rows, round_up(m, 16), D, x.dO + r * D, D, x.panel,
                        D * RAL_PANEL, x.dp + r * lds + j + i, lds, false);
     }
@@ -555,15 +529,15 @@ static void run_grads(const struct backward *w, struct block x, size_t kvh,
                       const struct ral_run *run, size_t n, size_t r,
                       size_t rows, size_t j, size_t lds)
 {
-    const size_t D = w->s->D;
-    const float *k = w->k + run->row * w->ldkv + kvh * D;
-    float *dk = w->dk + run->row * w->lddkv + kvh * D;
-    float *dv = w->dv + run->row * w->lddkv + kvh * D;
+    const size_t D = w->a->s.D, ldd = w->g->lddkv;
+    const float *k = w->g->k + run->row * w->g->ldkv + kvh * D;
+    float *dk = w->g->dk + run->row * ldd + kvh * D;
+    float *dv = w->g->dv + run->row * ldd + kvh * D;
 
     for (size_t i = 0; i < n; i += RAL_PANEL) {
         const size_t m = min_size(RAL_PANEL, n - i), at = r * lds + j + i;
-        const float *ki = k + i * w->ldkv;
-        size_t ldk = w->ldkv;
+        const float *ki = k + i * w->g->ldkv;
+        size_t ldk = w->g->ldkv;
 
         if (D % 16) { // a tile reads past the end of a head
             for (size_t c = 0; c < m; c++)
@@ -574,36 +548,39 @@ static void run_grads(const struct backward *w, struct block x, size_t kvh,
         product(w->nn, rows, D, m, x.dp + at, lds, ki, ldk, x.dq + r * D, D);
         transpose(rows, m, x.dp + at, lds, x.panel, BLOCK_M);
         product(w->nn, m, D, rows, x.panel, BLOCK_M, x.q + r * D, D,
-                dk + i * w->lddkv, w->lddkv);
+                dk + i * ldd, ldd);
         transpose(rows, m, x.p + at, lds, x.panel, BLOCK_M);
         product(w->nn, m, D, rows, x.panel, BLOCK_M, x.dO + r * D, D,
-                dv + i * w->lddkv, w->lddkv);
+                dv + i * ldd, ldd);
     }
 }
 
-/* p = e inv; dp, with the policy's gradient added, becomes
+/* p = e inv; dp, with the gradient of rows handed out added, becomes
  * ds = p (dp - sum p dp). */
 static void softmax_backward(const struct backward *w, struct rows x,
                              const float *inv, float *p, float *dp)
 {
     const struct ral_kernels *k = &w->nn->k;
-    const float mean = 1.0f / (float)w->s->H;
+    const struct ral_attn_rows *rows = w->g->drows;
+    const struct ral_attn_shape *s = &w->a->s;
+    const size_t head = x.kvh * (s->H / s->KV) + x.h0;
+    const float share = rows && rows->each ? 1.0f : 1.0f / (float)s->H;
 
     for (const struct seg *g = x.t->seg; g < x.t->seg + x.t->nseg; g++) {
         const size_t n = g->span->a.n + g->nb, end = round_up(n, RAL_PANEL);
 
         for (size_t i = 0; i < g->nq; i++) {
-            const size_t row = g->span->q0 + g->i0 + i;
             const size_t sees = g->span->a.n + keys_of_b(g->span, g->i0 + i);
-            const float *pol = w->dpolicy ? w->dpolicy[row] : NULL;
 
             for (size_t h = 0; h < x.hn; h++) {
                 const size_t r = (g->at + i) * x.hn + h;
+                const float *y =
+                    row_of(rows, g->span->q0 + g->i0 + i, head + h);
                 float *a = p + r * x.t->lds, *d = dp + r * x.t->lds, sum;
 
                 k->scale(n, a, inv[r], a);
-                for (size_t j = 0; pol && j < sees; j++)
-                    d[j] += pol[j] * mean;
+                for (size_t j = 0; y && j < sees; j++)
+                    d[j] += y[j] * share;
                 for (size_t j = 0; j < n; j++)
                     d[j] *= a[j];
                 memset(d + n, 0, (end - n) * sizeof(*d));
@@ -636,7 +613,7 @@ static void scatter_scaled(const struct ral_nn *nn, struct rows x, size_t width,
 
 static void backward_rows(const struct backward *w, struct rows x)
 {
-    const struct ral_attn_shape *s = w->s;
+    const struct ral_attn_shape *s = &w->a->s;
     const struct tile *t = x.t;
     const struct ral_run *a = &t->seg[0].span->a;
     const size_t D = s->D, width = x.hn * D, lds = t->lds;
@@ -645,9 +622,9 @@ static void backward_rows(const struct backward *w, struct rows x)
     const struct block b = block_of(scratch_of(w->nn, s, t), D, rows, lds);
     float inv[BLOCK_M];
 
-    scores(w->nn, s, w->kv, x, w->q, w->ldq, b.q, b.p);
+    scores(w->nn, w->a, x, b.q, b.p);
     exponentials(w->nn, x, b.p, inv);
-    gather(x, width, w->dO + col, w->ldo, b.dO);
+    gather(x, width, w->g->dO + col, w->g->lddo, b.dO);
     run_dp(w, b, x.kvh, a, a->n, 0, rows, 0, lds);
     for (const struct seg *g = t->seg; g < t->seg + t->nseg; g++)
         run_dp(w, b, x.kvh, &g->span->b, g->nb, g->at * x.hn, g->nq * x.hn,
@@ -658,7 +635,8 @@ static void backward_rows(const struct backward *w, struct rows x)
     for (const struct seg *g = t->seg; g < t->seg + t->nseg; g++)
         run_grads(w, b, x.kvh, &g->span->b, g->nb, g->at * x.hn, g->nq * x.hn,
                   a->n, lds);
-    scatter_scaled(w->nn, x, width, b.dq, s->scale, w->dq + col, w->lddq);
+    scatter_scaled(w->nn, x, width, b.dq, s->scale, w->g->dq + col,
+                   w->g->lddq);
 }
 
 /* Spans whose keys are rows lo .. hi-1, and no other span's. */
@@ -715,11 +693,12 @@ static size_t range_count(const struct ral_span *spans, size_t nspans)
 static void backward_range(const struct backward *w, size_t kvh, size_t first,
                            size_t end)
 {
-    const size_t group = w->s->H / w->s->KV;
+    const size_t group = w->a->s.H / w->a->s.KV;
+    const size_t most = tile_queries(&w->a->s, BLOCK_M);
     struct cursor c = {first, 0};
     struct tile t;
 
-    while (tile_next(&t, &c, w->spans, end, tile_queries(w->s, BLOCK_M)))
+    while (tile_next(&t, &c, w->a->spans, end, most))
         for (size_t h = 0; h < group; h += BLOCK_M)
             backward_rows(
                 w, (struct rows){&t, kvh, h, min_size(BLOCK_M, group - h)});
@@ -735,10 +714,10 @@ static void backward_work(const struct backward *w, size_t ranges, size_t *next)
     for (;;) {
 #pragma omp atomic capture
         task = (*next)++;
-        if (task >= w->s->KV * ranges)
+        if (task >= w->a->s.KV * ranges)
             return;
         if (ranges == 1) {
-            backward_range(w, task, 0, w->nspans);
+            backward_range(w, task, 0, w->a->nspans);
             continue;
         }
         if (task % ranges < done) {
@@ -746,29 +725,19 @@ static void backward_work(const struct backward *w, size_t ranges, size_t *next)
             done = 0;
         }
         for (; done <= task % ranges; done++)
-            range_next(&g, w->spans, w->nspans);
+            range_next(&g, w->a->spans, w->a->nspans);
         backward_range(w, task / ranges, g.first, g.end);
     }
 }
 
-void ral_attention_backward(const struct ral_nn *nn,
-                            const struct ral_attn_shape *s,
-                            const struct ral_cpu_kv *kv,
-                            const struct ral_span *spans, size_t nspans,
-                            const float *q, size_t ldq, const float *k,
-                            const float *v, size_t ldkv, const float *dO,
-                            size_t ldo, const float *const *dpolicy, float *dq,
-                            size_t lddq, float *dk, float *dv, size_t lddkv)
+void ral_attention_backward(const struct ral_nn *nn, const struct ral_attn *a,
+                            const struct ral_attn_grads *g)
 {
-    const struct backward w = {nn,      s,  kv,   spans, nspans, q,
-                               ldq,     k,  v,    ldkv,  dO,     ldo,
-                               dpolicy, dq, lddq, dk,    dv,     lddkv};
-    const size_t ranges = range_count(spans, nspans);
+    const struct backward w = {nn, a, g};
+    const size_t ranges = range_count(a->spans, a->nspans);
     size_t next = 0;
-    int threads;
+    const int threads = threads_for(nn, a, a->s.KV * ranges);
 
-    assert(s->H % s->KV == 0 && kv->KV == s->KV && kv->D == s->D);
-    threads = threads_for(nn, s->KV * ranges, madds(s, spans, nspans));
     if (threads == 1) {
         backward_work(&w, ranges, &next);
         return;

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/arena.h"
 #include "cpu/nn.h"
@@ -29,39 +30,67 @@ int ral_kv_init(struct ral_cpu_kv *kv, struct ral_arena *a, size_t KV, size_t D,
 void ral_kv_put(const struct ral_nn *nn, struct ral_cpu_kv *kv, size_t slot,
                 size_t n, const float *k, const float *v, size_t ld);
 
+/* What attends to what, for the forward and the backward. */
+struct ral_attn {
+    struct ral_attn_shape s;
+    const struct ral_cpu_kv *kv;
+    const struct ral_span *spans;
+    size_t nspans;
+    const float *q; // [N][H*D] after rotary, rows ldq apart
+    size_t ldq;
+};
+
 /**
- * o[N][H*D] = softmax(scale q k^T) v for every query row of the spans.
+ * Attention rows that are handed out. Row q of the queries starts at[q] numbers
+ * into a plane (-1: not wanted) and has as many numbers as it sees keys, itself
+ * included. each: one plane a head, in order; else one of the heads' mean.
+ *
+ *     each  out[h*plane + at[q] + j] = a^h_j = e_j * (1/l)
+ *     mean  out[at[q] + j] = (sum over heads ascending of a^h_j) * (1/H)
+ */
+struct ral_attn_rows {
+    const int64_t *at; // [N]
+    size_t plane;      // numbers between planes
+    bool each;
+    float *out;
+};
+
+/**
+ * o[N][H*D] = softmax(scale q k^T) v for every query row of the spans, rows ldo
+ * apart.
  *
  * s = chain over D of (q*scale)*k; m = max; e = exp(s - m), 0 where masked;
  * l = 32-lane sum over j; o = chain over ascending j of e v, times 1/l.
  *
- * policy: NULL, or [N] pointers, NULL for rows not wanted: row q receives
- * alpha[j] = (sum over heads ascending of e_j * (1/l)) * (1/H), for all keys
- * that it sees, itself included. Never changes o.
+ * rows: NULL, or the attention rows to write. They never change o.
  */
-void ral_attention(const struct ral_nn *nn, const struct ral_attn_shape *s,
-                   const struct ral_cpu_kv *kv, const struct ral_span *spans,
-                   size_t nspans, const float *q, size_t ldq, float *o,
-                   size_t ldo, float *const *policy);
+void ral_attention(const struct ral_nn *nn, const struct ral_attn *a, float *o,
+                   size_t ldo, const struct ral_attn_rows *rows);
 
 /* Floats of scratch a thread needs for queries that see up to S keys. */
 size_t ral_attention_scratch(const struct ral_attn_shape *s, size_t S);
 
+/* The backward's arrays, rows ld apart; keys as packed rows (run.row). */
+struct ral_attn_grads {
+    const float *k, *v; // [rows][KV*D] after rotary
+    size_t ldkv;
+    const float *dO; // [N][H*D]
+    size_t lddo;
+    const struct ral_attn_rows *drows; // d loss / d each number, or NULL
+    float *dq;                         // [N][H*D], written
+    size_t lddq;
+    float *dk, *dv; // [rows][KV*D], accumulated
+    size_t lddkv;
+};
+
 /**
- * Backward. k, v: packed rows (run.row) of the keys, after rotary; dO as o.
- * dpolicy: as policy: gradients d loss / d alpha[j], over all keys seen, or
- * NULL; they join the value path before the softmax's backward.
- * dq is written; dk, dv are accumulated. [N][.] with the given strides.
+ * Backward. drows, whose numbers are only read, joins the value path before the
+ * softmax's backward: d loss / d a^h_j gains out[j] * (1/H) where rows are
+ * means, and plane h's number where they are each head's.
  * Bits depend neither on threads nor on the kernels in use. Tasks are spans
  * that share no key rows with others: keep sharers together in the table.
  */
-void ral_attention_backward(const struct ral_nn *nn,
-                            const struct ral_attn_shape *s,
-                            const struct ral_cpu_kv *kv,
-                            const struct ral_span *spans, size_t nspans,
-                            const float *q, size_t ldq, const float *k,
-                            const float *v, size_t ldkv, const float *dO,
-                            size_t ldo, const float *const *dpolicy, float *dq,
-                            size_t lddq, float *dk, float *dv, size_t lddkv);
+void ral_attention_backward(const struct ral_nn *nn, const struct ral_attn *a,
+                            const struct ral_attn_grads *g);
 
 #endif

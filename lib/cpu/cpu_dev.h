@@ -11,8 +11,6 @@ struct ral_cpu_dev {
     struct ral_dev dev;
     struct ral_nn nn;
     ptrdiff_t shift;          // bytes from where views point to the numbers
-    float **look;             // attention rows as pointers
-    size_t looks;             // that it has room for
 };
 
 /* Kernels, threads and scratch; the machine's memory stays the caller's. */

@@ -1,7 +1,6 @@
 /* lib/cpu/layer_ops.c - products, norms, rotary, activations and attention, as
  * the table of operations has them.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "cpu/attention.h"
@@ -280,63 +279,61 @@ void ral_cpu_kv_put(struct ral_cpu_dev *d, const struct ral_op_kv_put *o)
     }
 }
 
-/* Attention rows as attention.h takes them: a pointer a query, NULL for those
- * that are not wanted; NULL for none at all, or without memory. */
-static float *const *look_rows(struct ral_cpu_dev *d,
-                               const struct ral_look *look)
+static struct ral_attn attn_of(const struct ral_cpu_dev *d,
+                               const struct ral_attn_shape *shape,
+                               const struct ral_cpu_kv *kv,
+                               struct ral_spans spans, struct ral_mat q)
 {
-    const int64_t *at = ral_cpu_at(d, look->at);
-    float *plane = ral_cpu_f32(d, look->planes);
-    const size_t n = look->at.cols;
-    float **rows = d->look;
-
-    if (!at)
-        return NULL;
-    assert(!look->each && look->at.type == RAL_I64);
-    if (n > d->looks) {
-        if (!(rows = realloc(rows, n * sizeof(*rows)))) {
-            ral_dev_fail(&d->dev, -RAL_ENOMEM, "out of memory");
-            return NULL;
-        }
-        d->look = rows;
-        d->looks = n;
-    }
-    for (size_t i = 0; i < n; i++)
-        rows[i] = at[i] < 0 ? NULL : plane + at[i];
-    return rows;
+    return (struct ral_attn){.s = *shape,
+                             .kv = kv,
+                             .spans = ral_cpu_at(d, spans.table),
+                             .nspans = spans.table.rows,
+                             .q = ral_cpu_f32(d, q),
+                             .ldq = q.ld};
 }
 
-static bool attention_ready(struct ral_cpu_dev *d,
-                            const struct ral_attn_shape *s, size_t keys)
+static struct ral_attn_rows rows_of(const struct ral_cpu_dev *d,
+                                    const struct ral_look *look)
 {
-    return ral_cpu_reserve(d, ral_attention_scratch(s, keys)) &&
-           !d->dev.err.code;
+    assert(!look->at.at || look->at.type == RAL_I64);
+    return (struct ral_attn_rows){.at = ral_cpu_at(d, look->at),
+                                  .plane = look->planes.ld,
+                                  .each = look->each,
+                                  .out = ral_cpu_f32(d, look->planes)};
 }
 
 void ral_cpu_attention(struct ral_cpu_dev *d, const struct ral_op_attention *o)
 {
     const struct ral_cpu_kv kv = store_of(d, o->kv);
-    float *const *look = look_rows(d, &o->look);
+    const struct ral_attn a = attn_of(d, &o->shape, &kv, o->spans, o->q);
+    const struct ral_attn_rows rows = rows_of(d, &o->look);
 
-    if (attention_ready(d, &o->shape, o->spans.keys))
-        ral_attention(&d->nn, &o->shape, &kv, ral_cpu_at(d, o->spans.table),
-                      o->spans.table.rows, ral_cpu_f32(d, o->q), o->q.ld,
-                      ral_cpu_f32(d, o->o), o->o.ld, look);
+    if (ral_cpu_reserve(d, ral_attention_scratch(&o->shape, o->spans.keys)))
+        ral_attention(&d->nn, &a, ral_cpu_f32(d, o->o), o->o.ld,
+                      rows.at ? &rows : NULL);
 }
 
 void ral_cpu_attention_backward(struct ral_cpu_dev *d,
                                 const struct ral_op_attention_backward *o)
 {
     const struct ral_cpu_kv kv = store_of(d, o->kv);
-    float *const *look = look_rows(d, &o->look);
+    const struct ral_attn a = attn_of(d, &o->shape, &kv, o->spans, o->q);
+    const struct ral_attn_rows rows = rows_of(d, &o->look);
+    const struct ral_attn_grads g = {
+        .k = ral_cpu_f32(d, o->k),
+        .v = ral_cpu_f32(d, o->v),
+        .ldkv = o->k.ld,
+        .dO = ral_cpu_f32(d, o->dO),
+        .ldo = o->dO.ld,
+        .rows = rows.at ? &rows : NULL,
+        .dq = ral_cpu_f32(d, o->dq),
+        .lddq = o->dq.ld,
+        .dk = ral_cpu_f32(d, o->dk),
+        .dv = ral_cpu_f32(d, o->dv),
+        .lddkv = o->dk.ld,
+    };
 
     assert(o->k.ld == o->v.ld && o->dk.ld == o->dv.ld);
-    if (attention_ready(d, &o->shape, o->spans.keys))
-        ral_attention_backward(
-            &d->nn, &o->shape, &kv, ral_cpu_at(d, o->spans.table),
-            o->spans.table.rows, ral_cpu_f32(d, o->q), o->q.ld,
-            ral_cpu_f32(d, o->k), ral_cpu_f32(d, o->v), o->k.ld,
-            ral_cpu_f32(d, o->dO), o->dO.ld, (const float *const *)look,
-            ral_cpu_f32(d, o->dq), o->dq.ld, ral_cpu_f32(d, o->dk),
-            ral_cpu_f32(d, o->dv), o->dk.ld);
+    if (ral_cpu_reserve(d, ral_attention_scratch(&o->shape, o->spans.keys)))
+        ral_attention_backward(&d->nn, &a, &g);
 }

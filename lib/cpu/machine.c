@@ -176,7 +176,6 @@ int ral_cpu_init(struct ral_cpu_dev *d, const struct ral_ops *table,
 void ral_cpu_release(struct ral_cpu_dev *d)
 {
     ral_nn_release(&d->nn);
-    free(d->look);
 }
 
 int ral_cpu_open(struct ral_dev **out, unsigned flags, int threads,

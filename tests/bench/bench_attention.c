@@ -104,6 +104,9 @@ static void bench_run(struct bench *b, struct ral_nn *nn, bool backward)
     const int calls = 1 + (int)(4e6 / b->madds);
     double best[2] = {1e30, 1e30};
     struct ral_cpu_kv kv;
+    const struct ral_attn a = {b->s, &kv, b->span, b->nspans, q, H * D};
+    const struct ral_attn_grads g = {k,  v,     KV * D, o,  H * D, NULL,
+                                     dq, H * D, dk,     dv, KV * D};
 
     if (ral_kv_init(&kv, &arena, KV, D, b->slots) < 0)
         abort();
@@ -118,12 +121,9 @@ static void bench_run(struct bench *b, struct ral_nn *nn, bool backward)
 
             for (int j = 0; j < calls; j++)
                 if (!pass)
-                    ral_attention(nn, &b->s, &kv, b->span, b->nspans, q, H * D,
-                                  o, H * D, NULL);
+                    ral_attention(nn, &a, o, H * D, NULL);
                 else
-                    ral_attention_backward(nn, &b->s, &kv, b->span, b->nspans,
-                                           q, H * D, k, v, KV * D, o, H * D,
-                                           NULL, dq, H * D, dk, dv, KV * D);
+                    ral_attention_backward(nn, &a, &g);
             us = (now_us() - start) / calls;
             best[pass] = us < best[pass] ? us : best[pass];
         }

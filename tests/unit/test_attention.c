@@ -82,7 +82,9 @@ struct problem {
     size_t N, slots;            // rows of q, k, v
     size_t ldq, ldkv, ldo;      // wider than needed
     float *q, *k, *v;           // packed rows
-    float *o, *alpha[MAX_KEYS]; // the reference's answers; alpha may be NULL
+    float *o;                   // the reference's answers
+    float *each[MAX_KEYS];      // [H][keys seen] of every third row, else NULL
+    float *mean[MAX_KEYS];      // [keys seen] of the same rows
 };
 
 static void problem_init(struct problem *p, size_t H, size_t KV, size_t D)
@@ -203,7 +205,7 @@ static void ref_row(const struct problem *p, const struct ral_span *sp,
     const size_t D = p->s.D, n = sees(sp, i), kvh = h / (p->s.H / p->s.KV);
     const float *q = p->q + (sp->q0 + i) * p->ldq + h * D;
     float *o = p->o + (sp->q0 + i) * p->ldo + h * D;
-    float *alpha = p->alpha[sp->q0 + i], m = -INFINITY, inv;
+    float *each = p->each[sp->q0 + i], m = -INFINITY, inv;
     float e[MAX_KEYS] = {0};
 
     for (size_t j = 0; j < n; j++) {
@@ -225,22 +227,37 @@ static void ref_row(const struct problem *p, const struct ral_span *sp,
                        sum);
         o[d] = sum * inv;
     }
-    for (size_t j = 0; alpha && j < n; j++)
-        alpha[j] += e[j] * inv;
-    for (size_t j = 0; alpha && h + 1 == p->s.H && j < n; j++)
-        alpha[j] *= 1 / (float)p->s.H;
+    for (size_t j = 0; each && j < n; j++)
+        each[h * n + j] = e[j] * inv;
 }
 
-/* Fills p->o, and p->alpha for every third row. */
+/* The mean of H rows of n numbers, heads ascending. */
+static float *ref_mean(size_t H, size_t n, const float *each)
+{
+    float *mean = zeros(n);
+
+    for (size_t j = 0; j < n; j++) {
+        for (size_t h = 0; h < H; h++)
+            mean[j] += each[h * n + j];
+        mean[j] *= 1 / (float)H;
+    }
+    return mean;
+}
+
+/* Fills p->o, and the attention of every third row. */
 static void reference(struct problem *p)
 {
     ck_assert_uint_le(p->N, MAX_KEYS);
     for (const struct ral_span *sp = p->span; sp < p->span + p->nspans; sp++)
         for (size_t i = 0; i < sp->nq; i++) {
-            if ((sp->q0 + i) % 3 == 1)
-                p->alpha[sp->q0 + i] = zeros(sees(sp, i));
+            const size_t row = sp->q0 + i, n = sees(sp, i);
+
+            if (row % 3 == 1)
+                p->each[row] = zeros(p->s.H * n);
             for (size_t h = 0; h < p->s.H; h++)
                 ref_row(p, sp, i, h);
+            if (p->each[row])
+                p->mean[row] = ref_mean(p->s.H, n, p->each[row]);
         }
 }
 
@@ -252,46 +269,105 @@ static void assert_row(const struct problem *p, const float *o, size_t row)
                   p->s.D);
 }
 
-static void assert_alpha(const struct problem *p, const struct ral_span *sp,
-                         size_t i, const float *alpha)
-{
-    const size_t n = sees(sp, i);
+struct room {
+    struct ral_attn_rows rows;
+    size_t N, keys, n; // rows, numbers of one with its guard, and of all
+};
 
-    ck_assert_msg(!memcmp(alpha, p->alpha[sp->q0 + i], n * sizeof(*alpha)),
-                  "policy row %zu of %zu keys (H %zu KV %zu D %zu)",
-                  sp->q0 + i, n, p->s.H, p->s.KV, p->s.D);
-    ck_assert_float_eq(alpha[n], -7);
-    ck_assert_float_eq_tol(ref_sum(alpha, n), 1, 2e-6f);
+/* Room for rows 0 .. N-1 of up to S numbers and a guard, the last row first,
+ * nothing wanted yet; between the planes of each head lies a gap. */
+static struct room room_for(size_t N, size_t S, size_t H, bool each)
+{
+    const size_t plane = N * (S + 1) + 5, n = (each ? H : 1) * plane;
+    int64_t *at = RAL_NEW(&arena, int64_t, N);
+    float *out = RAL_NEW(&arena, float, n);
+
+    ck_assert(at && out);
+    for (size_t i = 0; i < n; i++)
+        out[i] = -7;
+    for (size_t q = 0; q < N; q++)
+        at[q] = -1;
+    return (struct room){{at, plane, each, out}, N, S + 1, n};
+}
+
+static void want(const struct room *x, size_t q)
+{
+    ((int64_t *)x->rows.at)[q] = (int64_t)((x->N - 1 - q) * x->keys);
+}
+
+/* Row q of those handed out is the reference's row of query i; all after it
+ * is as it was. */
+static void assert_handed(const struct problem *p, const struct ral_span *sp,
+                          size_t i, const struct room *x, size_t q)
+{
+    const struct ral_attn_rows *rows = &x->rows;
+    const size_t n = sees(sp, i), row = sp->q0 + i;
+    size_t touched = 0;
+
+    for (size_t h = 0; h < (rows->each ? p->s.H : 1); h++) {
+        const float *y = rows->out + h * rows->plane + rows->at[q];
+        const float *ref = rows->each ? p->each[row] + h * n : p->mean[row];
+
+        ck_assert_msg(!memcmp(y, ref, n * sizeof(*y)),
+                      "attention row %zu of %zu keys, head %zu (H %zu KV %zu "
+                      "D %zu)",
+                      row, n, h, p->s.H, p->s.KV, p->s.D);
+        for (size_t j = n; j < x->keys; j++)
+            touched += y[j] != -7;
+        ck_assert_float_eq_tol(ref_sum(y, n), 1, 2e-6f);
+    }
+    ck_assert_uint_eq(touched, 0);
+}
+
+/* Numbers of the room that were written. */
+static size_t written(const struct room *x)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < x->n; i++)
+        n += x->rows.out[i] != -7;
+    return n;
+}
+
+static void attend(const struct ral_nn *nn, const struct problem *p,
+                   const struct ral_cpu_kv *kv, float *o,
+                   const struct ral_attn_rows *rows)
+{
+    ral_attention(nn,
+                  &(struct ral_attn){p->s, kv, p->span, p->nspans, p->q,
+                                     p->ldq},
+                  o, p->ldo, rows);
+    for (size_t r = 0; r < p->N; r++)
+        assert_row(p, o + r * p->ldo, r);
 }
 
 static void check_forward(const struct ral_nn *nn, void *ctx)
 {
     const struct problem *p = ctx;
     const struct ral_mark mark = ral_arena_mark(&arena);
-    float *o = zeros(p->N * p->ldo), *alpha[MAX_KEYS] = {NULL};
+    float *o = zeros(p->N * p->ldo);
     struct ral_cpu_kv kv;
 
     store(nn, p, &kv);
-    ral_attention(nn, &p->s, &kv, p->span, p->nspans, p->q, p->ldq, o, p->ldo,
-                  NULL);
-    for (size_t r = 0; r < p->N; r++)
-        assert_row(p, o + r * p->ldo, r);
+    attend(nn, p, &kv, o, NULL);
+    for (int each = 0; each < 2; each++) {
+        const struct room x = room_for(p->N, p->slots, p->s.H, each);
+        size_t numbers = 0;
 
-    for (size_t r = 0; r < p->N; r++)
-        if (p->alpha[r]) {
-            alpha[r] = zeros(MAX_KEYS + 1);
-            for (size_t j = 0; j <= MAX_KEYS; j++)
-                alpha[r][j] = -7;
-        }
-    memset(o, 0, p->N * p->ldo * sizeof(*o));
-    ral_attention(nn, &p->s, &kv, p->span, p->nspans, p->q, p->ldq, o, p->ldo,
-                  alpha);
-    for (size_t r = 0; r < p->N; r++)
-        assert_row(p, o + r * p->ldo, r);
-    for (size_t i = 0; i < p->nspans; i++)
-        for (size_t j = 0; j < p->span[i].nq; j++)
-            if (alpha[p->span[i].q0 + j])
-                assert_alpha(p, p->span + i, j, alpha[p->span[i].q0 + j]);
+        for (size_t r = 0; r < p->N; r++)
+            if (p->each[r])
+                want(&x, r);
+        memset(o, 0, p->N * p->ldo * sizeof(*o));
+        attend(nn, p, &kv, o, &x.rows);
+        for (size_t i = 0; i < p->nspans; i++)
+            for (size_t j = 0; j < p->span[i].nq; j++)
+                if (p->each[p->span[i].q0 + j]) {
+                    assert_handed(p, p->span + i, j, &x,
+                                  p->span[i].q0 + j);
+                    numbers += sees(p->span + i, j);
+                }
+        ck_assert_uint_eq(written(&x), numbers * (each ? p->s.H : 1));
+    }
     ral_arena_rewind(&arena, mark);
 }
 
@@ -386,8 +462,8 @@ static void check_unshared(const struct ral_nn *nn, void *ctx)
 
     for (size_t g = 0; g < m->G; g++) {
         const size_t own = m->P + g * m->T;
+        const struct room x = room_for(n, n, p->s.H, g % 2);
         float *q = zeros(n * p->ldq), *o = zeros(n * p->ldo);
-        float *alpha[MAX_KEYS];
         struct ral_cpu_kv kv;
 
         ck_assert_int_eq(ral_kv_init(&kv, &arena, p->s.KV, p->s.D, n), 0);
@@ -397,17 +473,16 @@ static void check_unshared(const struct ral_nn *nn, void *ctx)
         memcpy(q, p->q, m->P * p->ldq * sizeof(*q));
         memcpy(q + m->P * p->ldq, p->q + own * p->ldq,
                m->T * p->ldq * sizeof(*q));
-        for (size_t i = 0; i < n; i++) {
-            alpha[i] = zeros(n + 1);
-            alpha[i][i + 1] = -7;
-        }
-        ral_attention(nn, &p->s, &kv, &sp, 1, q, p->ldq, o, p->ldo, alpha);
+        for (size_t i = 0; i < n; i++)
+            want(&x, i);
+        ral_attention(nn, &(struct ral_attn){p->s, &kv, &sp, 1, q, p->ldq}, o,
+                      p->ldo, &x.rows);
         for (size_t i = 0; i < n; i++) {
             const size_t row = i < m->P ? i : own + (i - m->P);
 
             assert_row(p, o + i * p->ldo, row);
-            if (p->alpha[row] && i >= m->P)
-                assert_alpha(p, &p->span[1 + g], i - m->P, alpha[i]);
+            if (p->each[row] && i >= m->P)
+                assert_handed(p, &p->span[1 + g], i - m->P, &x, i);
         }
         ral_arena_rewind(&arena, mark);
     }
@@ -420,7 +495,6 @@ static void check_decoded(const struct ral_nn *nn, void *ctx)
     const struct problem *p = &m->p;
     const struct ral_mark mark = ral_arena_mark(&arena);
     float *q = zeros(m->G * p->ldq), *o = zeros(m->G * p->ldo);
-    float *alpha[MAX_KEYS];
     struct ral_span sp[MAX_SPANS];
     struct ral_cpu_kv kv;
 
@@ -429,13 +503,15 @@ static void check_decoded(const struct ral_nn *nn, void *ctx)
         sp[0] = (struct ral_span){0, 1, {0, 0, 0}, {0, 0, i + 1}, true};
         ral_kv_put(nn, &kv, i, 1, p->k + i * p->ldkv, p->v + i * p->ldkv,
                    p->ldkv);
-        ral_attention(nn, &p->s, &kv, sp, 1, p->q + i * p->ldq, p->ldq, o,
-                      p->ldo, NULL);
+        ral_attention(nn,
+                      &(struct ral_attn){p->s, &kv, sp, 1, p->q + i * p->ldq,
+                                         p->ldq},
+                      o, p->ldo, NULL);
         assert_row(p, o, i);
     }
-    for (size_t g = 0; g < m->G; g++)
-        alpha[g] = zeros(m->P + m->T + 1);
     for (size_t t = 0; t < m->T; t++) {
+        const struct room x = room_for(m->G, p->slots, p->s.H, t % 2);
+
         for (size_t g = 0; g < m->G; g++) {
             const size_t row = m->P + g * m->T + t;
 
@@ -444,15 +520,17 @@ static void check_decoded(const struct ral_nn *nn, void *ctx)
             ral_kv_put(nn, &kv, sp[g].b.slot + t, 1, p->k + row * p->ldkv,
                        p->v + row * p->ldkv, p->ldkv);
             memcpy(q + g * p->ldq, p->q + row * p->ldq, p->ldq * sizeof(*q));
-            alpha[g][m->P + t + 1] = -7;
+            if (p->each[row])
+                want(&x, g);
         }
-        ral_attention(nn, &p->s, &kv, sp, m->G, q, p->ldq, o, p->ldo, alpha);
+        ral_attention(nn, &(struct ral_attn){p->s, &kv, sp, m->G, q, p->ldq},
+                      o, p->ldo, &x.rows);
         for (size_t g = 0; g < m->G; g++) {
             const size_t row = m->P + g * m->T + t;
 
             assert_row(p, o + g * p->ldo, row);
-            if (p->alpha[row])
-                assert_alpha(p, &p->span[1 + g], t, alpha[g]);
+            if (p->each[row])
+                assert_handed(p, &p->span[1 + g], t, &x, g);
         }
     }
     ral_arena_rewind(&arena, mark);
@@ -488,7 +566,8 @@ END_TEST
 struct twice {
     const struct problem *p;
     double *q, *k, *v, *dq, *dk, *dv;
-    const float *dO, *const *dpol;
+    const float *dO;
+    const struct ral_attn_rows *drows; // or NULL
 };
 
 static double *doubles(const float *x, size_t n)
@@ -501,13 +580,13 @@ static double *doubles(const float *x, size_t n)
 }
 
 static void twice_init(struct twice *w, const struct problem *p,
-                       const float *dO, const float *const *dpol)
+                       const float *dO, const struct ral_attn_rows *drows)
 {
     const size_t nq = p->N * p->ldq, nk = p->N * p->ldkv;
 
     *w = (struct twice){p, doubles(p->q, nq), doubles(p->k, nk),
                         doubles(p->v, nk), doubles(NULL, nq),
-                        doubles(NULL, nk), doubles(NULL, nk), dO, dpol};
+                        doubles(NULL, nk), doubles(NULL, nk), dO, drows};
 }
 
 /* a[n] = softmax, g[n] = d loss / d a of one row of one head; its loss. */
@@ -519,14 +598,18 @@ static double twice_row(const struct twice *w, const struct ral_span *sp,
     const size_t row = sp->q0 + i;
     const double *q = w->q + row * p->ldq + h * D;
     const float *dO = w->dO + row * p->ldo + h * D;
-    const float *dpol = w->dpol ? w->dpol[row] : NULL;
+    const struct ral_attn_rows *rows =
+        w->drows && w->drows->at[row] >= 0 ? w->drows : NULL;
+    const float *y = rows ? rows->out + rows->at[row] : NULL;
     double m = -INFINITY, l = 0, loss = 0;
 
     for (size_t j = 0; j < n; j++) {
         const size_t at = key_row(sp, j) * p->ldkv + kvh * D;
 
         a[j] = 0;
-        g[j] = dpol ? dpol[j] / (double)p->s.H : 0;
+        g[j] = !y           ? 0
+               : rows->each ? y[h * rows->plane + j]
+                            : y[j] / (double)p->s.H;
         for (size_t d = 0; d < D; d++) {
             a[j] += q[d] * p->s.scale * w->k[at + d];
             g[j] += dO[d] * w->v[at + d];
@@ -560,7 +643,7 @@ static void twice_grad(struct twice *w, const struct ral_span *sp, size_t i,
     }
 }
 
-/* The loss sum dO.o + sum dpolicy.alpha; gradients too when asked. */
+/* The loss sum dO.o + sum drows.rows; gradients too when asked. */
 static double twice_loss(struct twice *w, bool grad)
 {
     double a[MAX_KEYS], g[MAX_KEYS], loss = 0;
@@ -614,15 +697,31 @@ struct grads {
     float *dq, *dk, *dv; // the first run's, to compare bits with
 };
 
-static const float *const *random_dpolicy(const struct problem *p)
+/* What is asked of a backward besides dO. */
+enum rows_kind { NO_ROWS, MEAN, EACH, ONE_HEAD };
+
+/* Gradients of two rows in three; of ONE_HEAD, 0 but for the last. */
+static struct ral_attn_rows random_drows(const struct problem *p,
+                                         enum rows_kind kind)
 {
-    const float **dpol = RAL_ZNEW(&arena, const float *, p->N);
+    const bool each = kind != MEAN;
+    const struct room x = room_for(p->N, p->slots, p->s.H, each);
 
     for (const struct ral_span *sp = p->span; sp < p->span + p->nspans; sp++)
-        for (size_t i = 0; i < sp->nq; i++)
-            if ((sp->q0 + i) % 3 != 1)
-                dpol[sp->q0 + i] = normals(sees(sp, i), 3);
-    return dpol;
+        for (size_t i = 0; i < sp->nq; i++) {
+            const size_t q = sp->q0 + i;
+
+            if (q % 3 == 1)
+                continue;
+            want(&x, q);
+            for (size_t h = 0; h < (each ? p->s.H : 1); h++)
+                for (size_t j = 0; j < sees(sp, i); j++)
+                    x.rows.out[h * x.rows.plane + (size_t)x.rows.at[q] + j] =
+                        kind == ONE_HEAD && h + 1 < p->s.H
+                            ? 0
+                            : (float)ral_rng_normal(&rng) * 3;
+        }
+    return x.rows;
 }
 
 static void check_backward(const struct ral_nn *nn, void *ctx)
@@ -642,9 +741,11 @@ static void check_backward(const struct ral_nn *nn, void *ctx)
     for (size_t i = 0; i < nk; i++)
         dk[i] = dv[i] = 0.25f; // they are added to
     store(nn, p, &kv);
-    ral_attention_backward(nn, &p->s, &kv, p->span, p->nspans, p->q, p->ldq,
-                           k, v, p->ldkv, g->w.dO, p->ldo, g->w.dpol, dq,
-                           p->ldq, dk, dv, p->ldkv);
+    ral_attention_backward(
+        nn,
+        &(struct ral_attn){p->s, &kv, p->span, p->nspans, p->q, p->ldq},
+        &(struct ral_attn_grads){k, v, p->ldkv, g->w.dO, p->ldo, g->w.drows, dq,
+                                 p->ldq, dk, dv, p->ldkv});
     free(k);
     free(v);
     assert_near("dq", dq, g->w.dq, p->N, p->s.H * p->s.D, p->ldq, 0);
@@ -661,14 +762,18 @@ static void check_backward(const struct ral_nn *nn, void *ctx)
     ck_assert(!memcmp(dv, g->dv, nk * sizeof(*dv)));
 }
 
-static void check_gradients(struct problem *p, bool policy, size_t differences)
+static void check_gradients(struct problem *p, enum rows_kind kind,
+                            size_t differences)
 {
     const float *dO;
     struct grads g = {0};
+    struct ral_attn_rows rows;
 
     problem_fill(p);
     dO = normals(p->N * p->ldo, 1);
-    twice_init(&g.w, p, dO, policy ? random_dpolicy(p) : NULL);
+    if (kind)
+        rows = random_drows(p, kind);
+    twice_init(&g.w, p, dO, kind ? &rows : NULL);
     twice_loss(&g.w, true);
     for (size_t i = 0; i < differences; i++) {
         const size_t q = ral_rng_below(&rng, p->N * p->ldq);
@@ -683,16 +788,18 @@ static void check_gradients(struct problem *p, bool policy, size_t differences)
 
 START_TEST(backward_matches_differences)
 {
-    static const size_t dims[] = {8, 24, 80};
+    static const size_t dims[] = {8, 24, 80, 8};
     struct problem p;
 
-    for (size_t i = 0; i < 3; i++) {
-        problem_init(&p, (size_t)2 << i, 2, dims[i]);
-        add_group(&p, 21, 3, 4);
-        add_self(&p, 9, false);
-        add_self(&p, 6, true);
-        check_gradients(&p, i != 1, 10);
-    }
+    for (size_t i = 0; i < 4; i++)
+        for (enum rows_kind kind = NO_ROWS; kind <= ONE_HEAD; kind++) {
+            problem_init(&p, i < 3 ? (size_t)2 << i : 1, i < 3 ? 2 : 1,
+                         dims[i]);
+            add_group(&p, 21, 3, 4);
+            add_self(&p, 9, false);
+            add_self(&p, 6, true);
+            check_gradients(&p, kind, 5);
+        }
 }
 END_TEST
 
@@ -705,21 +812,21 @@ START_TEST(backward_of_large_tables)
     add_group(&p, 90, 8, 4);
     add_self(&p, 130, false);
     add_group(&p, 45, 8, 4);
-    check_gradients(&p, true, 0);
+    check_gradients(&p, MEAN, 0);
 
     problem_init(&p, 4, 4, 80);
     add_self(&p, 64, false);
     add_self(&p, 64, false);
     add_self(&p, 20, false);
-    check_gradients(&p, false, 0);
+    check_gradients(&p, NO_ROWS, 0);
 
     problem_init(&p, 9, 1, 16);
     add_group(&p, 70, 2, 3);
-    check_gradients(&p, true, 0);
+    check_gradients(&p, EACH, 0);
 
     problem_init(&p, 71, 1, 8); // more heads than rows of a tile
     add_group(&p, 11, 2, 2);
-    check_gradients(&p, true, 0);
+    check_gradients(&p, EACH, 0);
 }
 END_TEST
 
@@ -739,7 +846,46 @@ START_TEST(backward_in_any_order)
     // Two spans over the same keys.
     p.span[18].nq = 30;
     add_span(&p, p.span[18].q0 + 30, 50, p.span[18].a, p.span[18].b, true);
-    check_gradients(&p, true, 0);
+    check_gradients(&p, MEAN, 0);
+}
+END_TEST
+
+/* A mean's gradient is that of each head, divided: the same bits. */
+START_TEST(mean_and_each_head_agree)
+{
+    struct ral_attn_rows rows[2];
+    struct problem p;
+    struct ral_cpu_kv kv;
+    struct ral_nn nn;
+    float *d[2][3];
+
+    problem_init(&p, 6, 2, 16);
+    add_group(&p, 40, 3, 5);
+    problem_fill(&p);
+    nn_open(&nn, 0, 1);
+    store(&nn, &p, &kv);
+    rows[0] = random_drows(&p, MEAN);
+    rows[1] = room_for(p.N, p.slots, p.s.H, true).rows;
+    rows[1].at = rows[0].at;
+    for (size_t h = 0; h < p.s.H; h++)
+        for (size_t i = 0; i < rows[0].plane; i++)
+            rows[1].out[h * rows[1].plane + i] =
+                rows[0].out[i] * (1 / (float)p.s.H);
+    for (int i = 0; i < 2; i++) {
+        d[i][0] = zeros(p.N * p.ldq);
+        d[i][1] = zeros(p.N * p.ldkv);
+        d[i][2] = zeros(p.N * p.ldkv);
+        ral_attention_backward(
+            &nn, &(struct ral_attn){p.s, &kv, p.span, p.nspans, p.q, p.ldq},
+            &(struct ral_attn_grads){p.k, p.v, p.ldkv, zeros(p.N * p.ldo),
+                                     p.ldo, &rows[i], d[i][0], p.ldq, d[i][1],
+                                     d[i][2], p.ldkv});
+    }
+    ck_assert(!memcmp(d[0][0], d[1][0], p.N * p.ldq * sizeof(float)));
+    ck_assert(!memcmp(d[0][1], d[1][1], p.N * p.ldkv * sizeof(float)));
+    for (size_t i = 0; i < p.N * p.ldkv; i++) // no way through the values
+        ck_assert(d[0][2][i] == 0 && d[1][2][i] == 0);
+    ral_nn_release(&nn);
 }
 END_TEST
 
@@ -758,25 +904,29 @@ START_TEST(nothing_to_do)
 {
     const struct ral_span empty[] = {{0, 0, {0, 0, 0}, {0, 0, 0}, true},
                                      {0, 1, {0, 0, 0}, {0, 0, 0}, false}};
-    const struct ral_attn_shape s = {2, 1, 8, 1};
-    float q[16] = {1}, o[16], dq[16];
+    const int64_t at[] = {0};
+    float q[16] = {1}, o[16], dq[16], y[2] = {-7, -7};
+    const struct ral_attn_rows rows = {at, 1, true, y};
     struct ral_cpu_kv kv;
+    struct ral_attn a = {{2, 1, 8, 1}, &kv, empty, 0, q, 16};
+    const struct ral_attn_grads g = {q, q, 8, o, 16, &rows, dq, 16, o, o, 8};
     struct ral_nn nn;
 
     memset(o, 1, sizeof(o));
     memset(dq, 1, sizeof(dq));
     nn_open(&nn, 0, 1);
     ck_assert_int_eq(ral_kv_init(&kv, &arena, 1, 8, 1), 0);
-    ral_attention(&nn, &s, &kv, empty, 0, q, 16, o, 16, NULL);
-    ral_attention_backward(&nn, &s, &kv, empty, 1, q, 16, q, q, 8, o, 16, NULL,
-                           dq, 16, o, o, 8);
+    ral_attention(&nn, &a, o, 16, &rows);
+    a.nspans = 1;
+    ral_attention_backward(&nn, &a, &g);
     ck_assert_float_ne(o[0], 0);
     // A query without keys.
-    ral_attention(&nn, &s, &kv, empty, 2, q, 16, o, 16, NULL);
-    ral_attention_backward(&nn, &s, &kv, empty, 2, q, 16, q, q, 8, o, 16, NULL,
-                           dq, 16, o, o, 8);
+    a.nspans = 2;
+    ral_attention(&nn, &a, o, 16, &rows);
+    ral_attention_backward(&nn, &a, &g);
     for (int i = 0; i < 16; i++)
         ck_assert(o[i] == 0 && dq[i] == 0);
+    ck_assert(y[0] == -7 && y[1] == -7);
     ral_nn_release(&nn);
 }
 END_TEST
@@ -798,6 +948,7 @@ int main(void)
     tcase_add_test(tc, backward_matches_differences);
     tcase_add_test(tc, backward_of_large_tables);
     tcase_add_test(tc, backward_in_any_order);
+    tcase_add_test(tc, mean_and_each_head_agree);
     tcase_add_test(tc, store_refuses_what_memory_cannot_hold);
     tcase_add_test(tc, nothing_to_do);
     suite_add_tcase(suite, tc);
