@@ -314,14 +314,14 @@ static int judge_row(void *ctx, const struct ral_responded *it,
     e->records++;
     if (it->error)
         return give_up(e, it->id, it->error);
-    if (!(shown = RAL_NEW(&e->a, struct ral_shown, p->nmedium + 1)))
+    if (!(shown = RAL_NEW(&e->a, struct ral_shown, p->nvisual + 1)))
         return out_of_memory(e);
-    for (size_t i = 0; i < p->nmedium; i++)
+    for (size_t i = 0; i < p->nvisual; i++)
         shown[i] = (struct ral_shown){
-            (double)p->medium[i].width, (double)p->medium[i].height,
-            p->medium[i].h / merge, p->medium[i].w / merge};
+            (double)p->media[i].width, (double)p->media[i].height,
+            p->visual[i].h / merge, p->visual[i].w / merge};
     q.shown = shown;
-    q.nshown = p->nmedium;
+    q.nshown = p->nvisual;
     q.ids = p->ids;
     q.P = p->P;
     return judge(e, &q);

@@ -74,17 +74,6 @@ void ral_policy_close(struct ral_policy *p)
     memset(p, 0, sizeof *p);
 }
 
-struct ral_picture *ral_prompt_pictures(const struct ral_prompt *p,
-                                        struct ral_arena *a)
-{
-    struct ral_picture *out = RAL_NEW(a, struct ral_picture, p->nmedium + 1);
-
-    for (size_t i = 0; out && i < p->nmedium; i++)
-        out[i] = (struct ral_picture){p->medium[i].h, p->medium[i].w,
-                                      p->medium[i].patches};
-    return out;
-}
-
 struct ral_prompt_conf ral_data_prompts(const struct ral_data_settings *d)
 {
     return (struct ral_prompt_conf){d->system_prompt, d->prompt_suffix,

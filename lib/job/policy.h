@@ -27,10 +27,6 @@ int ral_policy_open(struct ral_policy *p, const char *dir, const char *cpu,
                     struct ral_err *err);
 void ral_policy_close(struct ral_policy *p);
 
-/* A prompt's pictures as the model takes them; from the arena. */
-struct ral_picture *ral_prompt_pictures(const struct ral_prompt *p,
-                                        struct ral_arena *a);
-
 /* The prompt settings of data.*. */
 struct ral_prompt_conf ral_data_prompts(const struct ral_data_settings *d);
 

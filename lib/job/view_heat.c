@@ -1,14 +1,11 @@
 /* lib/job/view_heat.c - where one response token looks, over its picture. */
 #include <ctype.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
-#include "base/file.h"
 #include "draw/heatmap.h"
 #include "job/view.h"
-#include "media/image.h"
+#include "prompt/prompt.h"
 
 enum { CAPTION = 160 }; // bytes of the response below the picture
 
@@ -67,45 +64,6 @@ static int cells(const struct ral_stream_info *info, const struct ral_group *g,
                            k, n);
     p->map = map;
     return 0;
-}
-
-static int check_digest(const struct ral_media_ref *m, const uint8_t *p,
-                        size_t n, const char *path, struct ral_err *err)
-{
-    XXH128_canonical_t c;
-    char hex[33];
-
-    XXH128_canonicalFromHash(&c, XXH3_128bits(p, n));
-    for (int i = 0; i < 16; i++)
-        snprintf(hex + 2 * i, 3, "%02x", c.digest[i]);
-    if (strcmp(hex, m->digest))
-        return ral_err_set(err, -RAL_EINVAL,
-                           "%s: not the file that the stream was made with "
-                           "(digest %s, recorded %s); see --media-root",
-                           path, hex, m->digest);
-    return 0;
-}
-
-static int load_picture(const struct ral_media_ref *m, const char *root,
-                        struct ral_image *im, struct ral_err *err)
-{
-    struct ral_map file = {0};
-    char *path;
-    int rc;
-
-    if (m->bytes) {
-        if ((rc = check_digest(m, m->bytes, m->n_bytes, m->path, err)) < 0)
-            return rc;
-        return ral_image_read(im, m->bytes, m->n_bytes, m->path, err);
-    }
-    if (!(path = ral_path_join(root, m->path)))
-        return ral_err_set(err, -RAL_ENOMEM, "out of memory");
-    if ((rc = ral_map_open(&file, path, err)) == 0 &&
-        (rc = check_digest(m, file.data, file.len, path, err)) == 0)
-        rc = ral_image_read(im, file.data, file.len, path, err);
-    ral_map_close(&file);
-    free(path);
-    return rc;
 }
 
 static bool read_box(const struct ral_item *it, struct ral_rect *box)
@@ -167,9 +125,10 @@ static int draw(const struct ral_view_job *job,
     if ((rc = ral_attn_row(info, g->P, s, t, row, err)) < 0 ||
         (rc = cells(info, g, row, a, &panel, &share, err)) < 0 ||
         (rc = boxes(g, a, &panel, err)) < 0 ||
-        (rc = load_picture(&g->media_ref[0],
-                           job->media_root ? job->media_root : info->media_root,
-                           im, err)) < 0)
+        (rc = ral_medium_read(im, &g->media_ref[0],
+                              job->media_root ? job->media_root
+                                              : info->media_root,
+                              NULL, err)) < 0)
         return rc;
     panel.rgb = im->rgb;
     panel.w = im->width;

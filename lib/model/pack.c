@@ -4,7 +4,7 @@
 #include <string.h>
 
 int ral_positions(const struct ral_config *c, const int32_t *prompt, size_t P,
-                  const struct ral_picture *picture, size_t npicture,
+                  const struct ral_visual *picture, size_t npicture,
                   int32_t *t, int32_t *h, int32_t *w, int32_t *next,
                   struct ral_err *err)
 {
@@ -83,7 +83,7 @@ static int alloc(struct ral_pack *p, const struct ral_model *m, size_t n,
     p->layout.put = RAL_NEW(a, struct ral_run, spans);
     p->last.span = RAL_NEW(a, struct ral_span, spans);
     p->last.keep = RAL_NEW(a, size_t, n + p->R);
-    p->picture = RAL_NEW(a, struct ral_picture, p->npicture);
+    p->picture = RAL_NEW(a, struct ral_visual, p->npicture);
     p->next = RAL_NEW(a, int32_t, n);
     p->visual = RAL_NEW(a, size_t, p->units);
     p->hidden = RAL_NEW(a, size_t, p->U);
@@ -118,7 +118,9 @@ static int count(struct ral_pack *p, const struct ral_model *m,
         p->U++;
         *longest = g[i].P > *longest ? g[i].P : *longest;
         for (size_t k = 0; k < g[i].npicture; k++)
-            p->units += ral_picture_tokens(&m->config, &g[i].picture[k]);
+            p->units += ral_visual_tokens(g[i].picture[k].t, g[i].picture[k].h,
+                                          g[i].picture[k].w,
+                                          m->config.vision.merge);
         for (size_t s = 0; s < g[i].G; s++) {
             const size_t T = g[i].response[s].T;
 

@@ -18,7 +18,7 @@ struct ral_response {
 struct ral_pack_group {
     const int32_t *prompt; // [P]
     size_t P;
-    const struct ral_picture *picture;
+    const struct ral_visual *picture;
     size_t npicture;
     const struct ral_response *response; // [G]; G 0: the prompt alone
     size_t G;
@@ -32,7 +32,7 @@ struct ral_pack {
     struct ral_layout layout;
     /* The last layer's: of a prompt only its last row is wanted. */
     struct ral_layout last;
-    struct ral_picture *picture;
+    struct ral_visual *picture;
     size_t npicture;
     int32_t *next;            // [groups] first position after each prompt
     size_t *visual;           // [units] token row of each visual token
@@ -64,7 +64,7 @@ int ral_pack_build(struct ral_pack *p, const struct ral_model *m,
  * Text advances all three; a picture's tokens take its rows and columns.
  */
 int ral_positions(const struct ral_config *c, const int32_t *prompt, size_t P,
-                  const struct ral_picture *picture, size_t npicture,
+                  const struct ral_visual *picture, size_t npicture,
                   int32_t *t, int32_t *h, int32_t *w, int32_t *next,
                   struct ral_err *err);
 

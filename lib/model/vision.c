@@ -7,12 +7,6 @@
 
 #include <string.h>
 
-size_t ral_picture_tokens(const struct ral_config *c,
-                          const struct ral_picture *p)
-{
-    return p->h * p->w / (c->vision.merge * c->vision.merge);
-}
-
 static size_t patch_numbers(const struct ral_vision_config *v)
 {
     return v->channels * v->temporal * v->patch * v->patch;
@@ -54,7 +48,7 @@ struct walk {
     struct ral_vision_saved *v;
     struct ral_rotary table; // of rows and columns
     float *cos, *sin;
-    const struct ral_picture *pic;
+    const struct ral_visual *pic;
     size_t first;  // units before this picture
     size_t k;      // units placed so far
 };
@@ -108,7 +102,7 @@ static int layout_alloc(struct ral_layout *l, size_t n, struct ral_arena *a)
     return l->span && l->put ? 0 : -RAL_ENOMEM;
 }
 
-static int prepare(const struct ral_model *m, const struct ral_picture *p,
+static int prepare(const struct ral_model *m, const struct ral_visual *p,
                    size_t n, struct ral_vision_saved *v, struct ral_arena *a)
 {
     const struct ral_vision_config *c = &m->config.vision;
@@ -123,7 +117,7 @@ static int prepare(const struct ral_model *m, const struct ral_picture *p,
     for (size_t i = 0; i < n; i++) {
         longest = p[i].h > longest ? p[i].h : longest;
         longest = p[i].w > longest ? p[i].w : longest;
-        v->units += ral_picture_tokens(&m->config, &p[i]);
+        v->units += ral_visual_tokens(p[i].t, p[i].h, p[i].w, c->merge);
         windows += ((p[i].h / c->merge + edge - 1) / edge) *
                    ((p[i].w / c->merge + edge - 1) / edge);
     }
@@ -172,6 +166,24 @@ static void from_windows(const struct ral_vision_saved *v, size_t C,
         memcpy(x + v->order[k] * unit, y + k * unit, unit * sizeof(float));
 }
 
+/* Rows of channel, time, y, x, where a still holds each patch once. */
+static const float *patch_rows(const struct ral_vision_config *v,
+                               const struct ral_visual *p, struct ral_arena *a)
+{
+    const size_t PP = v->patch * v->patch;
+    const size_t n = ral_visual_rows(p) * v->channels;
+    float *rows, *to;
+
+    if (p->frames == v->temporal)
+        return p->patches;
+    if (!(to = rows = RAL_NEW(a, float, n * v->temporal * PP)))
+        return NULL;
+    for (size_t i = 0; i < n; i++)
+        for (size_t t = 0; t < v->temporal; t++, to += PP)
+            memcpy(to, p->patches + i * PP, PP * sizeof *to);
+    return rows;
+}
+
 static int embed_forward(const struct ral_model *m, struct ral_vision_saved *v,
                          struct ral_arena *a)
 {
@@ -182,10 +194,17 @@ static int embed_forward(const struct ral_model *m, struct ral_vision_saved *v,
     at = raster = RAL_NEW(a, float, v->stack.N * C);
     if (!v->x || !raster)
         return -RAL_ENOMEM;
-    for (const struct ral_picture *p = v->picture;
-         p < v->picture + v->pictures; at += p->h * p->w * C, p++)
+    for (const struct ral_visual *p = v->picture; p < v->picture + v->pictures;
+         at += ral_visual_rows(p) * C, p++) {
+        const struct ral_mark mark = ral_arena_mark(a);
+        const float *rows = patch_rows(&m->config.vision, p, a);
+
+        if (!rows)
+            return -RAL_ENOMEM;
         ral_linear_forward(m, (struct ral_linear){m->table.patch, -1},
-                           p->h * p->w, p->patches, P, false, at, C);
+                           ral_visual_rows(p), rows, P, false, at, C);
+        ral_arena_rewind(a, mark);
+    }
     to_windows(v, C, raster, v->x);
     return 0;
 }
@@ -200,11 +219,18 @@ static int embed_backward(const struct ral_model *m,
     if (!raster)
         return -RAL_ENOMEM;
     from_windows(v, C, dx, raster);
-    for (const struct ral_picture *p = v->picture;
-         p < v->picture + v->pictures; at += p->h * p->w * C, p++)
+    for (const struct ral_visual *p = v->picture; p < v->picture + v->pictures;
+         at += ral_visual_rows(p) * C, p++) {
+        const struct ral_mark mark = ral_arena_mark(a);
+        const float *rows = patch_rows(&m->config.vision, p, a);
+
+        if (!rows)
+            return -RAL_ENOMEM;
         ral_linear_backward(m, (struct ral_linear){m->table.patch, -1},
-                            p->h * p->w, p->patches, P, at, C, false, NULL, 0,
+                            ral_visual_rows(p), rows, P, at, C, false, NULL, 0,
                             grad);
+        ral_arena_rewind(a, mark);
+    }
     return 0;
 }
 
@@ -244,7 +270,7 @@ static int merge_forward(const struct ral_model *m, struct ral_vision_saved *v,
     return 0;
 }
 
-int ral_vision_forward(const struct ral_model *m, const struct ral_picture *p,
+int ral_vision_forward(const struct ral_model *m, const struct ral_visual *p,
                        size_t n, bool keep, struct ral_vision_saved *v,
                        float *features, struct ral_arena *a)
 {

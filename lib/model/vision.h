@@ -3,18 +3,12 @@
 #define RAL_VISION_H
 
 #include "base/arena.h"
+#include "media/visual.h"
 #include "model/block.h"
-
-/* One picture: h*w patches [h*w][channels*temporal*patch*patch], rows in
- * merge-block order; h and w are multiples of the merge size. */
-struct ral_picture {
-    size_t h, w;
-    const float *patches;
-};
 
 /* What the backward needs, in window order; the pictures are borrowed. */
 struct ral_vision_saved {
-    const struct ral_picture *picture;
+    const struct ral_visual *picture;
     size_t pictures;
     struct ral_stack stack;
     struct ral_layout windows, frames;
@@ -25,14 +19,11 @@ struct ral_vision_saved {
     float *inner, *act;    // [units][merged] before and after GELU
 };
 
-size_t ral_picture_tokens(const struct ral_config *c,
-                          const struct ral_picture *p);
-
 /**
  * features[units][out], all pictures concatenated, each in raster order of its
  * merged patches. keep: fill v for the backward (from the arena).
  */
-int ral_vision_forward(const struct ral_model *m, const struct ral_picture *p,
+int ral_vision_forward(const struct ral_model *m, const struct ral_visual *p,
                        size_t n, bool keep, struct ral_vision_saved *v,
                        float *features, struct ral_arena *a);
 

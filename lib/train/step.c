@@ -53,7 +53,7 @@ static int pack_groups(struct step *t, const struct micro *mb, bool teacher,
     for (size_t i = 0; rc == 0 && i < mb->n; i++) {
         const struct ral_train_group *g = mb->g[i];
         struct ral_response *r = RAL_NEW(t->a, struct ral_response, g->G);
-        struct ral_picture *pic = NULL;
+        struct ral_visual *pic = NULL;
 
         if (!r)
             return out_of_memory(t);

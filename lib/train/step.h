@@ -52,7 +52,7 @@ struct ral_objective {
     size_t micro_tokens;             // most tokens of a micro-batch; 0: 4096
     /* Pictures of a group, from the arena; of the teacher's when teacher. */
     int (*pictures)(void *ctx, const struct ral_train_group *g, bool teacher,
-                    struct ral_picture **out, size_t *n, struct ral_arena *a,
+                    struct ral_visual **out, size_t *n, struct ral_arena *a,
                     struct ral_err *err);
     void *ctx;
 };
