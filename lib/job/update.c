@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "job/source.h"
 #include "prompt/rows.h"
+#include "prompt/source.h"
 
 struct update {
     const struct ral_update_job *job;
