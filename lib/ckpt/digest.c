@@ -12,6 +12,7 @@
 #include <xxhash.h>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "data/safetensors.h"
 
 enum { CACHE_BYTES = 64 << 20 }; // smaller ones are hashed each time
@@ -143,7 +144,6 @@ static void keep(const char *dir, const char *path, json_t *now,
 static int compute(const char *dir, char hex[33], struct ral_err *err)
 {
     XXH3_state_t *h = XXH3_createState();
-    XXH128_canonical_t c;
     int rc;
 
     if (!h)
@@ -152,9 +152,7 @@ static int compute(const char *dir, char hex[33], struct ral_err *err)
     rc = hash_tensors(h, dir, err);
     for (size_t i = 0; rc == 0 && i < sizeof files / sizeof *files; i++)
         rc = hash_file(h, dir, files[i], err);
-    XXH128_canonicalFromHash(&c, XXH3_128bits_digest(h));
-    for (int i = 0; i < 16; i++)
-        snprintf(hex + 2 * i, 3, "%02x", c.digest[i]);
+    ral_hash_hex(XXH3_128bits_digest(h), hex);
     XXH3_freeState(h);
     return rc;
 }

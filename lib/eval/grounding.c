@@ -5,85 +5,80 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "media/visual.h"
 #include "text/answer.h"
+
+/* ---- a prompt's cells ---- */
+
+size_t ral_cells_merge(const struct ral_stream_info *info)
+{
+    return info->spatial_merge_size ? (size_t)info->spatial_merge_size : 1;
+}
+
+/* Of all media; SIZE_MAX stands for more. */
+static size_t count_cells(const struct ral_stream_info *info,
+                          const struct ral_media_ref *media, size_t n_media)
+{
+    const size_t merge = ral_cells_merge(info);
+    size_t cells = 0;
+
+    for (size_t i = 0; i < n_media; i++) {
+        const uint32_t *g = media[i].grid; // each at most 2^20
+
+        if (__builtin_add_overflow(
+                cells, ral_visual_tokens(g[0], g[1], g[2], merge), &cells))
+            return SIZE_MAX;
+    }
+    return cells;
+}
+
+int ral_cells_find(const struct ral_stream_info *info, const int32_t *ids,
+                   size_t P, const struct ral_media_ref *media, size_t n_media,
+                   size_t **token, size_t *n, struct ral_arena *a,
+                   struct ral_err *err)
+{
+    const size_t cells = count_cells(info, media, n_media);
+
+    *n = 0;
+    if (!(*token = RAL_NEW(a, size_t, P)))
+        return ral_err_set(err, -RAL_ENOMEM, "out of memory");
+    for (size_t i = 0; i < P; i++)
+        if (ids[i] == info->image_token_id || ids[i] == info->video_token_id)
+            (*token)[(*n)++] = i;
+    if (*n == cells)
+        return 0;
+    return ral_err_set(err, -RAL_EINVAL,
+                       "%zu visual tokens in the prompt, but its grids have "
+                       "%zu cells",
+                       *n, cells);
+}
 
 /* ---- a row's boxes ---- */
 
-static bool read_numbers(const json_t *list, double v[4])
+int ral_boxes_read(const struct ral_fields *f,
+                   const struct ral_media_ref *media, size_t n_media,
+                   struct ral_box **box, size_t *n, struct ral_arena *a,
+                   struct ral_err *err)
 {
-    if (!json_is_array(list) || json_array_size(list) != 4)
-        return false;
-    for (size_t i = 0; i < 4; i++) {
-        const json_t *x = json_array_get(list, i);
+    int rc = ral_fields_boxes(f, box, n, a, err);
 
-        if (!json_is_number(x))
-            return false;
-        v[i] = json_number_value(x);
-    }
-    return isfinite(v[0]) && isfinite(v[1]) && v[0] < v[2] && v[1] < v[3] &&
-           isfinite(v[2]) && isfinite(v[3]);
-}
+    for (size_t i = 0; rc == 0 && i < *n; i++) {
+        const struct ral_box *b = &(*box)[i];
+        const struct ral_media_ref *m;
 
-static int read_box(const json_t *it, size_t i, const struct ral_shown *shown,
-                    size_t nshown, struct ral_box *out, struct ral_err *err)
-{
-    const json_t *numbers = it, *medium = NULL;
-    double v[4];
-
-    if (json_is_object(it)) {
-        numbers = json_object_get(it, "box");
-        medium = json_object_get(it, "media");
-        if (!json_is_integer(medium))
+        if (b->medium >= n_media)
             return ral_err_set(err, -RAL_EINVAL,
-                               "boxes[%zu]: media must be the number of a "
-                               "picture, from 0",
-                               i);
+                               "boxes[%zu]: belongs to picture %zu, from 0, "
+                               "of %zu",
+                               i, b->medium, n_media);
+        m = &media[b->medium];
+        if (b->x1 <= 0 || b->y1 <= 0 || b->x0 >= m->width || b->y0 >= m->height)
+            return ral_err_set(err, -RAL_EINVAL,
+                               "boxes[%zu]: lies outside its picture of %u x "
+                               "%u pixels",
+                               i, m->width, m->height);
     }
-    if (!read_numbers(numbers, v))
-        return ral_err_set(err, -RAL_EINVAL,
-                           "boxes[%zu]: must be [x0,y0,x1,y1] with x0 < x1 "
-                           "and y0 < y1",
-                           i);
-    const json_int_t k = medium ? json_integer_value(medium) : 0;
-    if (k < 0 || (size_t)k >= nshown)
-        return ral_err_set(err, -RAL_EINVAL,
-                           "boxes[%zu]: belongs to picture %lld, from 0, of "
-                           "%zu",
-                           i, (long long)k, nshown);
-    *out = (struct ral_box){(size_t)k, v[0], v[1], v[2], v[3]};
-    if (v[2] <= 0 || v[3] <= 0 || v[0] >= shown[k].width ||
-        v[1] >= shown[k].height)
-        return ral_err_set(err, -RAL_EINVAL,
-                           "boxes[%zu]: lies outside its picture of %g x %g "
-                           "pixels",
-                           i, shown[k].width, shown[k].height);
-    return 0;
-}
-
-int ral_boxes_read(const json_t *list, const struct ral_shown *shown,
-                   size_t nshown, struct ral_box **box, size_t *n,
-                   struct ral_arena *a, struct ral_err *err)
-{
-    const size_t count = json_array_size(list);
-    int rc;
-
-    *n = 0;
-    *box = NULL;
-    if (!list || json_is_null(list))
-        return 0;
-    if (!json_is_array(list))
-        return ral_err_set(err, -RAL_EINVAL, "boxes: must be a list");
-    if (count > RAL_BOXES_MAX)
-        return ral_err_set(err, -RAL_EINVAL, "boxes: %zu of them; the most is "
-                           "%d", count, RAL_BOXES_MAX);
-    if (!(*box = RAL_NEW(a, struct ral_box, count + 1)))
-        return ral_err_set(err, -RAL_ENOMEM, "boxes: out of memory");
-    for (size_t i = 0; i < count; i++)
-        if ((rc = read_box(json_array_get(list, i), i, shown, nshown,
-                           &(*box)[i], err)) < 0)
-            return rc;
-    *n = count;
-    return 0;
+    return rc;
 }
 
 /* ---- the area of a union ---- */
@@ -153,9 +148,26 @@ static size_t clip(const struct ral_box *box, size_t n,
     return k;
 }
 
+/* The cells of one step of a medium. */
+static void cover_step(const struct ral_box *box, size_t n, size_t medium,
+                       const struct ral_media_ref *m, size_t gh, size_t gw,
+                       double *cover, struct ral_box *in, double *edge)
+{
+    const double w = m->width / (double)gw, h = m->height / (double)gh;
+
+    for (size_t i = 0; i < gh * gw; i++) {
+        const double y = (double)(i / gw), x = (double)(i % gw);
+        const struct ral_box cell = {medium, x * w, y * h, (x + 1) * w,
+                                     (y + 1) * h};
+        const size_t k = clip(box, n, &cell, in);
+
+        cover[i] = k ? fmin(1, union_area(in, k, edge) / (w * h)) : 0;
+    }
+}
+
 int ral_boxes_cover(const struct ral_box *box, size_t n,
-                    const struct ral_shown *shown, size_t nshown,
-                    double *cover, struct ral_arena *a)
+                    const struct ral_media_ref *media, size_t n_media,
+                    size_t merge, double *cover, struct ral_arena *a)
 {
     const struct ral_mark mark = ral_arena_mark(a);
     struct ral_box *in = RAL_NEW(a, struct ral_box, n + 1);
@@ -163,19 +175,15 @@ int ral_boxes_cover(const struct ral_box *box, size_t n,
 
     if (!in || !edge)
         return -RAL_ENOMEM;
-    for (size_t m = 0; m < nshown; m++) {
-        const struct ral_shown *s = &shown[m];
-        const double w = s->width / (double)s->gw;
-        const double h = s->height / (double)s->gh;
+    for (size_t m = 0; m < n_media; m++) {
+        const uint32_t *g = media[m].grid;
+        const size_t gh = g[1] / merge, gw = g[2] / merge;
 
-        for (size_t i = 0; i < s->gh * s->gw; i++) {
-            const double y = (double)(i / s->gw), x = (double)(i % s->gw);
-            const struct ral_box cell = {m, x * w, y * h, (x + 1) * w,
-                                         (y + 1) * h};
-            const size_t k = clip(box, n, &cell, in);
-
-            *cover++ = k ? fmin(1, union_area(in, k, edge) / (w * h)) : 0;
-        }
+        for (size_t t = 0; t < g[0]; t++, cover += gh * gw)
+            if (t == 0)
+                cover_step(box, n, m, &media[m], gh, gw, cover, in, edge);
+            else
+                memcpy(cover, cover - gh * gw, gh * gw * sizeof *cover);
     }
     ral_arena_rewind(a, mark);
     return 0;

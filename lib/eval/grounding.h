@@ -2,48 +2,49 @@
 #ifndef RAL_GROUNDING_H
 #define RAL_GROUNDING_H
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "stream/fields.h"
 #include "stream/group.h"
 
-/* A picture as displayed, and the grid of visual tokens laid over it. */
-struct ral_shown {
-    double width, height; // pixels
-    size_t gh, gw;        // cell (y, x) is [x W/gw, (x+1) W/gw) and so on
-};
-
-/* A box of evidence, right and lower edge excluded. */
-struct ral_box {
-    size_t medium; // counted from 0
-    double x0, y0, x1, y1;
-};
-
-enum { RAL_BOXES_MAX = 4096 }; // of a row
+/* Patches along a side of a visual token; at least 1. */
+size_t ral_cells_merge(const struct ral_stream_info *info);
 
 /**
- * A row's boxes: a list of [x0,y0,x1,y1], which belong to the first picture,
- * or {"media":k,"box":[x0,y0,x1,y1]}. No list, null or an empty list: *n is 0.
- * Refused: a box without extent, one that lies outside its picture, and one
- * of a picture that there is not.
- */
-int ral_boxes_read(const json_t *list, const struct ral_shown *shown,
-                   size_t nshown, struct ral_box **box, size_t *n,
-                   struct ral_arena *a, struct ral_err *err);
-
-/**
- * The part of each cell, 0 to 1, that lies in any of the boxes of its picture;
- * where boxes overlap, the area counts once.
+ * A visual token is a cell of its medium: one of t steps, and in it cell (y, x)
+ * of gh x gw, [x W/gw, (x+1) W/gw) wide and so on. Finds where in the prompt
+ * they are: media in order, steps in order, cells row by row.
  *
- * @param cover  [sum of gh * gw], pictures in order, cells row by row
+ * @param token  set to [*n] places
+ * @return 0; -RAL_EINVAL where prompt and grids differ in their number
+ */
+int ral_cells_find(const struct ral_stream_info *info, const int32_t *ids,
+                   size_t P, const struct ral_media_ref *media, size_t n_media,
+                   size_t **token, size_t *n, struct ral_arena *a,
+                   struct ral_err *err);
+
+/**
+ * A row's boxes (ral_fields_boxes) for the media that it has. Refused: a box
+ * of a medium that there is not, and one that lies outside its picture.
+ */
+int ral_boxes_read(const struct ral_fields *f,
+                   const struct ral_media_ref *media, size_t n_media,
+                   struct ral_box **box, size_t *n, struct ral_arena *a,
+                   struct ral_err *err);
+
+/**
+ * The part of each cell, 0 to 1, that lies in any of the boxes of its medium;
+ * where boxes overlap, the area counts once. Boxes hold for all steps.
+ *
+ * @param cover  [n] of ral_cells_find, in its order
  * @return 0 or -RAL_ENOMEM
  */
 int ral_boxes_cover(const struct ral_box *box, size_t n,
-                    const struct ral_shown *shown, size_t nshown,
-                    double *cover, struct ral_arena *a);
+                    const struct ral_media_ref *media, size_t n_media,
+                    size_t merge, double *cover, struct ral_arena *a);
 
 /**
  * Evidence mass: sum of p * cover over the visual tokens, over the sum of p.

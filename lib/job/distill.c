@@ -19,7 +19,7 @@ struct distill {
 };
 
 static int pictures(void *ctx, const struct ral_train_group *g, bool teacher,
-                    struct ral_picture **out, size_t *n, struct ral_arena *a,
+                    struct ral_visual **out, size_t *n, struct ral_arena *a,
                     struct ral_err *err)
 {
     struct distill *d = ctx;

@@ -10,11 +10,8 @@
 
 #include "base/file.h"
 #include "data/jsonl.h"
-#include "eval/grounding.h"
-#include "eval/outcome.h"
+#include "eval/judge.h"
 #include "job/respond.h"
-#include "reward/rules.h"
-#include "stream/json.h"
 #include "stream/reader.h"
 #include "text/answer.h"
 
@@ -38,144 +35,12 @@ struct eval {
     struct ral_err *err;
 };
 
-/* A question with its answers, from rows or from a stream. */
-struct question {
-    const char *id;
-    const json_t *row; // answer, choices, category, cluster, boxes
-    const struct ral_shown *shown;
-    size_t nshown;
-    bool video; // boxes of videos are left out
-    const int32_t *ids;
-    size_t P;
-    const struct ral_sample *samples;
-    size_t G;
-};
-
-/* The boxes of a question over its visual tokens. */
-struct evidence {
-    double *cover, *p;
-    size_t *token; // [n] places in the prompt
-    size_t n;      // 0: no boxes
-};
-
 static int out_of_memory(struct eval *e)
 {
     return ral_err_set(e->err, -RAL_ENOMEM, "out of memory");
 }
 
 /* ---- one question ---- */
-
-/* A text or a number as text; NULL for anything else. */
-static int label(struct eval *e, const json_t *row, const char *key,
-                 const char **out)
-{
-    const json_t *v = json_object_get(row, key);
-    char num[32];
-
-    *out = json_string_value(v);
-    if (!json_is_integer(v))
-        return 0;
-    snprintf(num, sizeof num, "%lld", (long long)json_integer_value(v));
-    *out = ral_arena_text(&e->a, num, strlen(num));
-    return *out ? 0 : out_of_memory(e);
-}
-
-/* What the rule needs of the row: choices count where all are texts. */
-static int reference(struct eval *e, const json_t *row, struct ral_answer *out)
-{
-    const json_t *answer = json_object_get(row, "answer");
-    const json_t *choices = json_object_get(row, "choices");
-    const size_t n = json_array_size(choices);
-    const char **text = RAL_NEW(&e->a, const char *, n + 1);
-
-    *out = (struct ral_answer){
-        .ref = json_string_value(answer),
-        .ref_len = json_string_length(answer),
-        .choice = text,
-        .choices = n,
-    };
-    if (!text)
-        return out_of_memory(e);
-    for (size_t i = 0; i < n; i++) {
-        text[i] = json_string_value(json_array_get(choices, i));
-        if (!text[i])
-            out->choices = 0;
-    }
-    return 0;
-}
-
-/* The visual tokens of the prompt, which must be the cells of the grids. */
-static int count_tokens(struct eval *e, const struct question *q, size_t *n)
-{
-    size_t cells = 0;
-    bool fit = true;
-
-    *n = 0;
-    for (size_t i = 0; i < q->P; i++)
-        *n += q->ids[i] == e->info.image_token_id;
-    for (size_t i = 0; i < q->nshown && fit; i++) {
-        size_t k;
-
-        fit = !__builtin_mul_overflow(q->shown[i].gh, q->shown[i].gw, &k) &&
-              !__builtin_add_overflow(cells, k, &cells) && cells <= *n;
-    }
-    if (fit && cells == *n)
-        return 0;
-    return ral_err_set(e->err, -RAL_EINVAL,
-                       "%zu visual tokens in the prompt are not the cells of "
-                       "its pictures' grids",
-                       *n);
-}
-
-static int find_evidence(struct eval *e, const struct question *q,
-                         struct evidence *ev)
-{
-    struct ral_box *box;
-    size_t n;
-    int rc;
-
-    *ev = (struct evidence){0};
-    if (q->video)
-        return 0;
-    if ((rc = ral_boxes_read(json_object_get(q->row, "boxes"), q->shown,
-                             q->nshown, &box, &n, &e->a, e->err)) < 0 ||
-        n == 0)
-        return rc;
-    if ((rc = count_tokens(e, q, &ev->n)) < 0)
-        return rc;
-    ev->cover = RAL_NEW(&e->a, double, ev->n);
-    ev->p = RAL_NEW(&e->a, double, ev->n);
-    ev->token = RAL_NEW(&e->a, size_t, ev->n);
-    if (!ev->cover || !ev->p || !ev->token ||
-        ral_boxes_cover(box, n, q->shown, q->nshown, ev->cover, &e->a) < 0)
-        return out_of_memory(e);
-    for (size_t i = 0, k = 0; i < q->P; i++)
-        if (q->ids[i] == e->info.image_token_id)
-            ev->token[k++] = i;
-    return 0;
-}
-
-/* Where the query looks that predicts the answer's first token. */
-static int look(struct eval *e, const struct question *q,
-                const struct ral_sample *s, struct evidence *ev,
-                struct ral_outcome *x)
-{
-    double *p;
-    size_t t;
-
-    x->evidence = ev->n ? RAL_EVIDENCE_SKIPPED : RAL_EVIDENCE_UNBOXED;
-    if (!ev->n || !s->attn || !e->info.n_layers || !ral_answer_row(s, &t))
-        return 0;
-    if (!(p = RAL_NEW(&e->a, double, q->P + t)))
-        return out_of_memory(e);
-    if (ral_attn_row(&e->info, q->P, s, t, p, e->err) < 0)
-        return -e->err->code;
-    for (size_t i = 0; i < ev->n; i++)
-        ev->p[i] = p[ev->token[i]];
-    if (ral_evidence_mass(ev->p, ev->cover, ev->n, &x->mass, &x->uniform))
-        x->evidence = RAL_EVIDENCE_SEEN;
-    return 0;
-}
 
 static int write_line(struct eval *e, const struct ral_outcome *x,
                       const struct ral_sample *s)
@@ -219,82 +84,32 @@ static int give_up(struct eval *e, const char *id, const char *why)
     return rc;
 }
 
-/* Answers of one question depend on each other: it is their cluster. */
-static int answer_id(struct eval *e, const struct question *q, size_t k,
-                     struct ral_outcome *x)
+/* A row whose fields cannot be read is no wrong answer either. */
+static int unread(struct eval *e, int rc, const char *id, struct ral_err *why)
 {
-    char number[24];
-    struct ral_buf id = {0};
-
-    x->id = q->id;
-    if (q->G == 1)
-        return 0;
-    if (!x->cluster)
-        x->cluster = q->id;
-    snprintf(number, sizeof number, "/%zu", k + 1);
-    if (ral_buf_printf(&id, "%s%s", q->id, number) == 0)
-        x->id = ral_arena_text(&e->a, (char *)id.data, id.len);
-    else
-        x->id = NULL;
-    ral_buf_release(&id);
-    return x->id ? 0 : out_of_memory(e);
+    ral_err_at(why, "record %s", id);
+    if (rc != -RAL_ENOMEM)
+        return give_up(e, id, why->msg);
+    *e->err = *why;
+    return rc;
 }
 
-static int judge_sample(struct eval *e, const struct question *q, size_t k,
-                        struct ral_answer *answer, struct evidence *ev)
+static int judge(struct eval *e, const struct ral_question *q)
 {
-    const struct ral_sample *s = &q->samples[k];
-    struct ral_outcome x = {0};
-    double value = 0;
-    int rc;
+    struct ral_judge j;
+    int rc = ral_judge_open(&j, e->rule, q, &e->a, e->err);
 
-    answer->text = s->text;
-    answer->len = s->text_len;
-    if ((rc = label(e, q->row, "category", &x.category)) < 0 ||
-        (rc = label(e, q->row, "cluster", &x.cluster)) < 0 ||
-        (rc = answer_id(e, q, k, &x)) < 0 ||
-        (rc = e->rule->fn(answer, &value, e->err)) < 0 ||
-        (rc = look(e, q, s, ev, &x)) < 0)
-        return rc;
-    x.correct = value == 1;
-    x.parsed = ral_rule_parses(e->rule, answer);
-    e->tokens += s->T;
-    if ((rc = ral_outcomes_add(&e->now, &x, e->err)) < 0)
-        return rc;
-    return write_line(e, &x, s);
-}
+    if (rc > 0)
+        return give_up(e, q->id, e->err->msg);
+    for (size_t k = 0; rc == 0 && k < q->G; k++) {
+        struct ral_outcome x;
 
-/* Whether the row can be scored at all, by a response that says nothing. */
-static bool scorable(const struct eval *e, const struct ral_answer *answer,
-                     struct ral_err *why)
-{
-    struct ral_answer empty = *answer;
-    double value;
-
-    empty.text = "";
-    empty.len = 0;
-    return e->rule->fn(&empty, &value, why) == 0;
-}
-
-static int judge(struct eval *e, const struct question *q)
-{
-    struct ral_answer answer;
-    struct ral_err why = {0};
-    struct evidence ev;
-    int rc;
-
-    if ((rc = reference(e, q->row, &answer)) < 0)
-        return rc;
-    if (!scorable(e, &answer, &why)) {
-        ral_err_at(&why, "record %s", q->id);
-        return give_up(e, q->id, why.msg);
+        if ((rc = ral_judge_sample(&j, k, &x, e->err)) == 0 &&
+            (rc = ral_outcomes_add(&e->now, &x, e->err)) == 0)
+            rc = write_line(e, &x, &q->samples[k]);
+        e->tokens += q->samples[k].T;
     }
-    if ((rc = find_evidence(e, q, &ev)) < 0)
-        return ral_err_at(e->err, "record %s", q->id);
-    for (size_t k = 0; k < q->G; k++)
-        if ((rc = judge_sample(e, q, k, &answer, &ev)) < 0)
-            return ral_err_at(e->err, "record %s: samples[%zu]", q->id, k);
-    return 0;
+    return rc;
 }
 
 /* ---- rows ---- */
@@ -303,27 +118,26 @@ static int judge_row(void *ctx, const struct ral_responded *it,
                      struct ral_err *err)
 {
     struct eval *e = ctx;
-    const struct ral_prompt *p = it->prompt;
-    const size_t merge = (size_t)e->info.spatial_merge_size;
-    struct ral_shown *shown;
-    struct question q = {
-        .id = it->id, .row = it->row, .samples = it->samples, .G = it->G};
+    struct ral_question q = {
+        .id = it->id,
+        .info = &e->info,
+        .media = it->prompt->media,
+        .n_media = it->prompt->nvisual,
+        .ids = it->prompt->ids,
+        .P = it->prompt->P,
+        .samples = it->samples,
+        .G = it->G,
+    };
+    struct ral_err why = {0};
+    int rc;
 
     (void)err; // e->err
     ral_arena_reset(&e->a);
     e->records++;
     if (it->error)
         return give_up(e, it->id, it->error);
-    if (!(shown = RAL_NEW(&e->a, struct ral_shown, p->nmedium + 1)))
-        return out_of_memory(e);
-    for (size_t i = 0; i < p->nmedium; i++)
-        shown[i] = (struct ral_shown){
-            (double)p->medium[i].width, (double)p->medium[i].height,
-            p->medium[i].h / merge, p->medium[i].w / merge};
-    q.shown = shown;
-    q.nshown = p->nmedium;
-    q.ids = p->ids;
-    q.P = p->P;
+    if ((rc = ral_fields_json(&q.fields, it->row, &e->a, &why)) < 0)
+        return unread(e, rc, it->id, &why);
     return judge(e, &q);
 }
 
@@ -396,74 +210,34 @@ out:
 
 /* ---- a stream ---- */
 
-/* The fields of a record that judging needs, as a row has them. */
-static json_t *row_of(const struct ral_item *rec)
-{
-    static const char *const key[] = {"answer", "choices", "category",
-                                      "cluster", "boxes"};
-    json_t *row = json_object();
-
-    for (size_t i = 0; row && i < sizeof key / sizeof *key; i++) {
-        const struct ral_item *it = ral_item_get(rec, key[i]);
-
-        if (it && json_object_set_new(row, key[i], ral_item_json(it, 0)) < 0) {
-            json_decref(row);
-            row = NULL;
-        }
-    }
-    return row;
-}
-
-static int show(struct eval *e, const struct ral_group *g, struct question *q)
-{
-    const uint64_t merge =
-        e->info.spatial_merge_size ? e->info.spatial_merge_size : 1;
-    struct ral_shown *shown = RAL_NEW(&e->a, struct ral_shown, g->n_media + 1);
-
-    if (!shown)
-        return out_of_memory(e);
-    for (size_t i = 0; i < g->n_media; i++) {
-        const struct ral_media_ref *m = &g->media_ref[i];
-
-        q->video |= m->video;
-        shown[i] = (struct ral_shown){(double)m->width, (double)m->height,
-                                      m->grid[1] / (size_t)merge,
-                                      m->grid[2] / (size_t)merge};
-    }
-    q->shown = shown;
-    q->nshown = g->n_media;
-    return 0;
-}
-
 static int judge_record(struct eval *e, const struct ral_item *rec)
 {
-    struct question q = {0};
+    struct ral_question q;
+    struct ral_err why = {0};
     struct ral_group g;
-    json_t *row;
     int rc = ral_group_decode(&g, &e->info, rec, &e->a, e->err);
 
     if (rc < 0)
         return rc;
     e->records++;
     if (!g.ok) {
-        struct ral_err why = {0};
-
         ral_err_set(&why, -RAL_EINVAL, "record %s: %s", g.id,
                     g.error ? g.error : "had failed before");
         return give_up(e, g.id, why.msg);
     }
-    if (!(row = row_of(g.item)))
-        return out_of_memory(e);
-    q = (struct question){.id = g.id,
-                          .row = row,
-                          .ids = g.prompt_ids,
-                          .P = g.P,
-                          .samples = g.samples,
-                          .G = g.G};
-    if ((rc = show(e, &g, &q)) == 0)
-        rc = judge(e, &q);
-    json_decref(row);
-    return rc;
+    q = (struct ral_question){
+        .id = g.id,
+        .info = &e->info,
+        .media = g.media_ref,
+        .n_media = g.n_media,
+        .ids = g.prompt_ids,
+        .P = g.P,
+        .samples = g.samples,
+        .G = g.G,
+    };
+    if ((rc = ral_fields_read(&q.fields, g.item, &e->a, &why)) < 0)
+        return unread(e, rc, g.id, &why);
+    return judge(e, &q);
 }
 
 /* Reads to the end mark whatever the limit: only then it is to be trusted. */

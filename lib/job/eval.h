@@ -3,7 +3,7 @@
 #define RAL_JOB_EVAL_H
 
 #include "job/common.h"
-#include "job/source.h"
+#include "prompt/source.h"
 
 struct ral_eval_job {
     struct ral_data_settings data;

@@ -197,11 +197,9 @@ static int generate(struct respond *r, struct item *const *ready, size_t n,
         g[i] = (struct ral_pack_group){
             .prompt = p->ids,
             .P = p->P,
-            .picture = ral_prompt_pictures(p, &r->batch),
-            .npicture = p->nmedium,
+            .picture = p->visual,
+            .npicture = p->nvisual,
         };
-        if (!g[i].picture)
-            return out_of_memory(r);
     }
     if (n == 0)
         return 0;

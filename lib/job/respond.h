@@ -3,8 +3,8 @@
 #define RAL_JOB_RESPOND_H
 
 #include "job/policy.h"
-#include "job/source.h"
 #include "model/generate.h"
+#include "prompt/source.h"
 #include "stream/group.h"
 
 /* One row and what became of it; valid during the call of put. */

@@ -101,18 +101,11 @@ static struct ral_media_ref *media_refs(struct rollout *r,
                                         const struct ral_prompt *p)
 {
     struct ral_media_ref *out =
-        RAL_ZNEW(&r->a, struct ral_media_ref, p->nmedium + 1);
+        RAL_NEW(&r->a, struct ral_media_ref, p->nvisual + 1);
 
-    for (size_t i = 0; out && i < p->nmedium; i++) {
-        const struct ral_medium *m = &p->medium[i];
-
-        out[i] = (struct ral_media_ref){
-            .path = below_root(r, m->path),
-            .digest = m->digest,
-            .grid = {1, (uint32_t)m->h, (uint32_t)m->w},
-            .width = (uint32_t)m->width,
-            .height = (uint32_t)m->height,
-        };
+    for (size_t i = 0; out && i < p->nvisual; i++) {
+        out[i] = p->media[i];
+        out[i].path = below_root(r, out[i].path);
     }
     return out;
 }
@@ -133,7 +126,7 @@ static int put_record(void *ctx, const struct ral_responded *it,
     ral_arena_reset(&r->a);
     if (!it->error) {
         parts.media = media_refs(r, it->prompt);
-        parts.n_media = it->prompt->nmedium;
+        parts.n_media = it->prompt->nvisual;
         parts.prompt_ids = it->prompt->ids;
         parts.P = it->prompt->P;
         if (!parts.media)

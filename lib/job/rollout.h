@@ -3,7 +3,7 @@
 #define RAL_JOB_ROLLOUT_H
 
 #include "job/common.h"
-#include "job/source.h"
+#include "prompt/source.h"
 
 struct ral_rollout_job {
     struct ral_data_settings data;

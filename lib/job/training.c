@@ -47,14 +47,13 @@ static int copy_media(struct ral_held *h, struct ral_train_group *out,
                                "pictures alone",
                                g->id);
         r->path = ral_arena_text(&h->arena, r->path, strlen(r->path));
-        if (r->digest)
-            r->digest = ral_arena_text(&h->arena, r->digest,
-                                       strlen(r->digest));
-        if (!r->path)
+        r->digest = ral_arena_text(&h->arena, r->digest, strlen(r->digest));
+        if (r->bytes)
+            r->bytes = copy(&h->arena, r->bytes, r->n_bytes, 1);
+        if (!r->path || !r->digest || (r->n_bytes && !r->bytes))
             goto memory;
-        out->visual += (size_t)r->grid[1] * r->grid[2] /
-                       (h->info.spatial_merge_size *
-                        h->info.spatial_merge_size);
+        out->visual += ral_visual_tokens(r->grid[0], r->grid[1], r->grid[2],
+                                         h->info.spatial_merge_size);
     }
     out->source = m;
     return 0;
@@ -287,30 +286,19 @@ int ral_held_updates(const struct ral_held *h, size_t parts, size_t iterations,
 
 int ral_held_pictures(const struct ral_held *h, const struct ral_processor *p,
                       const struct ral_train_group *g,
-                      struct ral_picture **out, size_t *n, struct ral_arena *a,
+                      struct ral_visual **out, size_t *n, struct ral_arena *a,
                       struct ral_err *err)
 {
     const struct ral_held_media *m = g->source;
     int rc;
 
     *n = m->n;
-    if (!(*out = RAL_NEW(a, struct ral_picture, m->n + 1)))
+    if (!(*out = RAL_NEW(a, struct ral_visual, m->n + 1)))
         return ral_err_set(err, -RAL_ENOMEM, "out of memory");
-    for (size_t i = 0; i < m->n; i++) {
-        const struct ral_media_ref *ref = &m->ref[i];
-        struct ral_medium one;
-
-        if ((rc = ral_medium_load(&one, p, h->root, ref->path, ref->digest, a,
-                                  err)) < 0)
+    for (size_t i = 0; i < m->n; i++)
+        if ((rc = ral_medium_load(&(*out)[i], &m->ref[i], p, h->root, a, err)) <
+            0)
             return ral_err_at(err, "record %s", g->id);
-        if (one.h != ref->grid[1] || one.w != ref->grid[2])
-            return ral_err_set(err, -RAL_EINVAL,
-                               "record %s: %s gives %zux%zu patches here, "
-                               "%ux%u when it was sampled",
-                               g->id, ref->path, one.h, one.w, ref->grid[1],
-                               ref->grid[2]);
-        (*out)[i] = (struct ral_picture){one.h, one.w, one.patches};
-    }
     return 0;
 }
 

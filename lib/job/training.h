@@ -86,7 +86,7 @@ int ral_held_updates(const struct ral_held *h, size_t parts, size_t iterations,
 /* A held group's pictures, decoded again for one micro-batch. */
 int ral_held_pictures(const struct ral_held *h, const struct ral_processor *p,
                       const struct ral_train_group *g,
-                      struct ral_picture **out, size_t *n, struct ral_arena *a,
+                      struct ral_visual **out, size_t *n, struct ral_arena *a,
                       struct ral_err *err);
 
 /* An -o DIR that may be written; tried before the work begins. */

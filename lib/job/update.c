@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "job/source.h"
 #include "prompt/rows.h"
+#include "prompt/source.h"
 
 struct update {
     const struct ral_update_job *job;
@@ -32,16 +32,18 @@ static int out_of_memory(struct update *u)
 
 /* A row's pictures are in memory already: source is its prompt. */
 static int row_pictures(void *ctx, const struct ral_train_group *g,
-                        bool teacher, struct ral_picture **out, size_t *n,
+                        bool teacher, struct ral_visual **out, size_t *n,
                         struct ral_arena *a, struct ral_err *err)
 {
     const struct ral_prompt *p = g->source;
 
     (void)ctx;
     (void)teacher;
-    *n = p->nmedium;
-    *out = ral_prompt_pictures(p, a);
-    return *out ? 0 : ral_err_set(err, -RAL_ENOMEM, "out of memory");
+    (void)a;
+    (void)err;
+    *n = p->nvisual;
+    *out = p->visual;
+    return 0;
 }
 
 struct sft_batch {
@@ -81,10 +83,10 @@ static int sft_row(struct update *u, struct ral_rows *rows,
         .G = 1,
         .source = p,
     };
-    for (size_t i = 0; i < p->nmedium; i++)
-        g->visual += p->medium[i].h * p->medium[i].w /
-                     (u->policy.processor.spec.merge *
-                      u->policy.processor.spec.merge);
+    for (size_t i = 0; i < p->nvisual; i++)
+        g->visual += ral_visual_tokens(p->visual[i].t, p->visual[i].h,
+                                       p->visual[i].w,
+                                       u->policy.processor.spec.merge);
     b->list[b->n++] = g;
     return g->id ? 0 : out_of_memory(u);
 }
@@ -168,7 +170,7 @@ static int run_sft(struct update *u, char *const *inputs, size_t n)
 /* ---- policy gradient ---- */
 
 static int stream_pictures(void *ctx, const struct ral_train_group *g,
-                           bool teacher, struct ral_picture **out, size_t *n,
+                           bool teacher, struct ral_visual **out, size_t *n,
                            struct ral_arena *a, struct ral_err *err)
 {
     struct update *u = ctx;

@@ -2,8 +2,8 @@
 #ifndef RAL_JOB_UPDATE_H
 #define RAL_JOB_UPDATE_H
 
-#include "job/source.h"
 #include "job/training.h"
+#include "prompt/source.h"
 
 struct ral_update_job {
     struct ral_data_settings data;

@@ -4,8 +4,7 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "job/curve.h"
-#include "job/recipe.h"
+#include "conf/recipe.h"
 #include "job/whole.h"
 #include "stream/json.h"
 #include "stream/reader.h"
@@ -142,7 +141,7 @@ static int curve(const struct ral_view_job *job, char *const *files, size_t n,
                  struct ral_out *o, struct ral_err *err)
 {
     struct ral_buf png = {0};
-    int rc = ral_curve_png(files, n, &png, err);
+    int rc = ral_view_curve(files, n, &png, err);
 
     if (rc == 0)
         rc = ral_write_all(o->fd, png.data, png.len, job->curve, err);

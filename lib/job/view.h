@@ -37,9 +37,19 @@ struct ral_view_job {
 int ral_view_run(const struct ral_view_job *job, char *const *files, size_t n,
                  struct ral_err *err);
 
-/* Appends the PNG of one group. */
+/* Appends the heat map of one group as PNG. */
 int ral_view_heat(const struct ral_view_job *job,
                   const struct ral_stream_info *info, const struct ral_group *g,
                   struct ral_buf *png, struct ral_err *err);
+
+/**
+ * Appends a PNG: validation accuracy and mean reward of each of files[n]
+ * (metrics.jsonl of ral-train) over optimiser updates, those of SFT first. A
+ * series has the name of its file's folder. Of a step that a killed run made
+ * twice the later lines count. A run without SFT of its own is taken to go on
+ * from the longest SFT of the others.
+ */
+int ral_view_curve(char *const *files, size_t n, struct ral_buf *png,
+                   struct ral_err *err);
 
 #endif

@@ -1,14 +1,10 @@
 /* lib/job/view_heat.c - where one response token looks, over its picture. */
-#include <ctype.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <xxhash.h>
 
-#include "base/file.h"
 #include "draw/heatmap.h"
+#include "eval/grounding.h"
 #include "job/view.h"
-#include "media/image.h"
+#include "prompt/prompt.h"
 
 enum { CAPTION = 160 }; // bytes of the response below the picture
 
@@ -16,132 +12,64 @@ enum { CAPTION = 160 }; // bytes of the response below the picture
 static int answer_token(const struct ral_sample *s, size_t *token,
                         struct ral_err *err)
 {
-    static const char tag[] = "<answer>";
-    const size_t n = sizeof tag - 1;
-    size_t at = 0, first;
-
     if (!s->ends)
         return ral_err_set(err, -RAL_EINVAL,
                            "its tokens' places in the text were not recorded; "
                            "name one with --token");
-    for (size_t i = 0; i + n <= s->text_len; i++)
-        if (!memcmp(s->text + i, tag, n))
-            at = i + n;
-    while (at && at < s->text_len && isspace((unsigned char)s->text[at]))
-        at++;
-    first = ral_sample_token(s, at);
-    if (at == 0 || first == 0 || first == s->T)
+    if (!ral_answer_row(s, token))
         return ral_err_set(err, -RAL_EINVAL,
-                           "there is no %s in its text; name a token with "
-                           "--token",
-                           tag);
-    *token = first - 1;
+                           "there is no <answer>...</answer> in its text, or "
+                           "none with a token before it; name a token with "
+                           "--token");
     return 0;
 }
 
-/* The picture's cells [gh][gw]: its visual tokens come row by row. */
+/* The first picture's cells [gh][gw]: its visual tokens come row by row. */
 static int cells(const struct ral_stream_info *info, const struct ral_group *g,
                  const double *row, struct ral_arena *a,
                  struct ral_heat_panel *p, double *share, struct ral_err *err)
 {
     const uint32_t *grid = g->media_ref[0].grid;
-    const size_t merge =
-        info->spatial_merge_size ? info->spatial_merge_size : 1;
+    const size_t merge = ral_cells_merge(info);
+    size_t *token, n;
     float *map;
-    size_t n, k = 0;
+    int rc = ral_cells_find(info, g->prompt_ids, g->P, g->media_ref,
+                            g->n_media, &token, &n, a, err);
 
+    if (rc < 0)
+        return rc;
     p->gh = grid[1] / merge;
     p->gw = grid[2] / merge;
     n = p->gh * p->gw;
-    if (n == 0 || !(map = RAL_ZNEW(a, float, n)))
+    if (n == 0 || !(map = RAL_NEW(a, float, n)))
         return ral_err_set(err, -RAL_EINVAL, "its picture has no cells");
-    for (size_t i = 0; i < g->P && k < n; i++)
-        if (g->prompt_ids[i] == info->image_token_id) {
-            map[k++] = (float)row[i];
-            *share += row[i];
-        }
-    if (k < n)
-        return ral_err_set(err, -RAL_EINVAL,
-                           "%zu visual tokens in the prompt, but the grid has "
-                           "%zu cells",
-                           k, n);
+    for (size_t k = 0; k < n; k++) {
+        map[k] = (float)row[token[k]];
+        *share += row[token[k]];
+    }
     p->map = map;
     return 0;
-}
-
-static int check_digest(const struct ral_media_ref *m, const uint8_t *p,
-                        size_t n, const char *path, struct ral_err *err)
-{
-    XXH128_canonical_t c;
-    char hex[33];
-
-    XXH128_canonicalFromHash(&c, XXH3_128bits(p, n));
-    for (int i = 0; i < 16; i++)
-        snprintf(hex + 2 * i, 3, "%02x", c.digest[i]);
-    if (strcmp(hex, m->digest))
-        return ral_err_set(err, -RAL_EINVAL,
-                           "%s: not the file that the stream was made with "
-                           "(digest %s, recorded %s); see --media-root",
-                           path, hex, m->digest);
-    return 0;
-}
-
-static int load_picture(const struct ral_media_ref *m, const char *root,
-                        struct ral_image *im, struct ral_err *err)
-{
-    struct ral_map file = {0};
-    char *path;
-    int rc;
-
-    if (m->bytes) {
-        if ((rc = check_digest(m, m->bytes, m->n_bytes, m->path, err)) < 0)
-            return rc;
-        return ral_image_read(im, m->bytes, m->n_bytes, m->path, err);
-    }
-    if (!(path = ral_path_join(root, m->path)))
-        return ral_err_set(err, -RAL_ENOMEM, "out of memory");
-    if ((rc = ral_map_open(&file, path, err)) == 0 &&
-        (rc = check_digest(m, file.data, file.len, path, err)) == 0)
-        rc = ral_image_read(im, file.data, file.len, path, err);
-    ral_map_close(&file);
-    free(path);
-    return rc;
-}
-
-static bool read_box(const struct ral_item *it, struct ral_rect *box)
-{
-    const struct ral_item *medium = ral_item_get(it, "media");
-    double v[4];
-
-    if (it->type == RAL_ITEM_MAP) {
-        if (medium && (medium->type != RAL_ITEM_UINT || medium->u != 0))
-            return false; // of another picture
-        it = ral_item_get(it, "box");
-    }
-    if (!it || it->type != RAL_ITEM_ARRAY || it->n != 4)
-        return false;
-    for (int i = 0; i < 4; i++)
-        if (ral_item_number(&it->child[i], "box", &v[i], NULL) < 0 ||
-            !(v[i] >= 0 && v[i] < 1e9))
-            return false;
-    *box = (struct ral_rect){v[0], v[1], v[2], v[3]};
-    return v[0] < v[2] && v[1] < v[3];
 }
 
 /* The row's boxes on the first picture. */
 static int boxes(const struct ral_group *g, struct ral_arena *a,
                  struct ral_heat_panel *p, struct ral_err *err)
 {
-    const struct ral_item *list = ral_item_get(g->item, "boxes");
-    struct ral_rect *box;
+    const struct ral_fields f = {.row = g->item};
+    struct ral_rect *rect;
+    struct ral_box *box;
+    size_t n;
+    int rc = ral_boxes_read(&f, g->media_ref, g->n_media, &box, &n, a, err);
 
-    if (!list || list->type != RAL_ITEM_ARRAY)
-        return 0;
-    if (!(box = RAL_NEW(a, struct ral_rect, list->n + 1)))
+    if (rc < 0)
+        return rc;
+    if (!(rect = RAL_NEW(a, struct ral_rect, n + 1)))
         return ral_err_set(err, -RAL_ENOMEM, "out of memory");
-    for (size_t i = 0; i < list->n; i++)
-        p->n_boxes += read_box(&list->child[i], &box[p->n_boxes]);
-    p->boxes = box;
+    for (size_t i = 0; i < n; i++)
+        if (box[i].medium == 0)
+            rect[p->n_boxes++] = (struct ral_rect){box[i].x0, box[i].y0,
+                                                   box[i].x1, box[i].y1};
+    p->boxes = rect;
     return 0;
 }
 
@@ -167,9 +95,10 @@ static int draw(const struct ral_view_job *job,
     if ((rc = ral_attn_row(info, g->P, s, t, row, err)) < 0 ||
         (rc = cells(info, g, row, a, &panel, &share, err)) < 0 ||
         (rc = boxes(g, a, &panel, err)) < 0 ||
-        (rc = load_picture(&g->media_ref[0],
-                           job->media_root ? job->media_root : info->media_root,
-                           im, err)) < 0)
+        (rc = ral_medium_read(im, &g->media_ref[0],
+                              job->media_root ? job->media_root
+                                              : info->media_root,
+                              NULL, err)) < 0)
         return rc;
     panel.rgb = im->rgb;
     panel.w = im->width;

@@ -2,29 +2,23 @@
 #include "media/patch.h"
 
 #include <assert.h>
-#include <string.h>
 
-size_t ral_patch_width(const struct ral_patch_spec *s)
+size_t ral_patch_width(const struct ral_patch_spec *s, size_t frames)
 {
-    return 3 * s->temporal * s->patch * s->patch;
+    return 3 * frames * s->patch * s->patch;
 }
 
 /* One row: the patch with its top left pixel at x0, y0. */
-static void cut(const struct ral_image *im, const struct ral_patch_spec *s,
-                float value[3][256], size_t x0, size_t y0, float *out)
+static void cut(const struct ral_image *im, size_t P, float value[3][256],
+                size_t x0, size_t y0, float *out)
 {
-    const size_t P = s->patch, PP = P * P;
-
-    for (size_t c = 0; c < 3; c++, out += s->temporal * PP) {
+    for (size_t c = 0; c < 3; c++)
         for (size_t y = 0; y < P; y++) {
             const uint8_t *p = im->rgb + 3 * ((y0 + y) * im->width + x0) + c;
 
             for (size_t x = 0; x < P; x++)
-                out[y * P + x] = value[c][p[3 * x]];
+                *out++ = value[c][p[3 * x]];
         }
-        for (size_t t = 1; t < s->temporal; t++)
-            memcpy(out + t * PP, out, PP * sizeof *out);
-    }
 }
 
 void ral_patches(const struct ral_image *im, const struct ral_patch_spec *s,
@@ -43,7 +37,7 @@ void ral_patches(const struct ral_image *im, const struct ral_patch_spec *s,
     for (size_t by = 0; by < im->height; by += block)
         for (size_t bx = 0; bx < im->width; bx += block)
             for (size_t i = 0; i < m * m; i++) {
-                cut(im, s, value, bx + i % m * P, by + i / m * P, out);
-                out += ral_patch_width(s);
+                cut(im, P, value, bx + i % m * P, by + i / m * P, out);
+                out += ral_patch_width(s, 1);
             }
 }

@@ -11,18 +11,19 @@ struct ral_patch_spec {
     float mean[3], std[3];         // in units of 0 .. 1
 };
 
-/* Floats in one row: 3 * T * P * P. */
-size_t ral_patch_width(const struct ral_patch_spec *s);
+/* Floats in a row that holds so many frames: 3 * frames * P * P. */
+size_t ral_patch_width(const struct ral_patch_spec *s, size_t frames);
 
 /**
  * Normalises and cuts a picture whose sides are multiples of P * m.
  *
  * Rows run over merge blocks of m x m patches in raster order, and inside a
- * block over its patches; a row is channel, time, y, x, the picture repeated
- * T times. A value is (fp32(v / 255) - mean) / std in fp32, v * (1/255) in
+ * block over its patches; a row is channel, y, x. The tower takes rows of
+ * channel, time, y, x with the picture T times: that is its own to repeat. A
+ * value is (fp32(v / 255) - mean) / std in fp32, v * (1/255) in
  * double: the bits of transformers' slow (PIL) processor.
  *
- * @param out  [height/P * width/P][3*T*P*P]
+ * @param out  [height/P * width/P][3][P][P]
  */
 void ral_patches(const struct ral_image *im, const struct ral_patch_spec *s,
                  float *out);

@@ -1,74 +1,14 @@
 /* lib/prompt/prompt.c - one row to token ids, patches and grids. */
 #include "prompt/prompt.h"
 
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <stdint.h>
 #include <string.h>
-#include <xxhash.h>
 
-#include "base/file.h"
-#include "media/image.h"
-#include "media/resize.h"
-
-enum { MEDIA_MAX_BYTES = 1 << 30 };
+#include "text/content.h"
 
 static int out_of_memory(struct ral_err *err, const char *where)
 {
     return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", where);
-}
-
-int ral_medium_load(struct ral_medium *m, const struct ral_processor *p,
-                    const char *root, const char *path, const char *digest,
-                    struct ral_arena *a, struct ral_err *err)
-{
-    const size_t factor = p->spec.patch * p->spec.merge;
-    char *full = ral_path_join(root, path);
-    struct ral_image raw = {0}, sized = {0};
-    struct ral_map map = {0};
-    XXH128_canonical_t hash;
-    size_t H, W;
-    int rc;
-
-    memset(m, 0, sizeof *m);
-    if (!full)
-        return out_of_memory(err, path);
-    if ((rc = ral_map_open(&map, full, err)) < 0)
-        goto out;
-    XXH128_canonicalFromHash(&hash, XXH3_128bits(map.data, map.len));
-    for (int i = 0; i < 16; i++)
-        snprintf(m->digest + 2 * i, 3, "%02x", hash.digest[i]);
-    if (digest && strcmp(digest, m->digest)) {
-        rc = ral_err_set(err, -RAL_EINVAL,
-                         "%s: differs from the file that the stream was made "
-                         "from",
-                         full);
-        goto out;
-    }
-    if ((rc = ral_image_read(&raw, map.data, map.len, full, err)) < 0)
-        goto out;
-    if ((rc = ral_smart_resize(raw.height, raw.width, factor, p->min_pixels,
-                               p->max_pixels, &H, &W, err)) < 0 ||
-        (rc = ral_image_resize(&raw, W, H, &sized, err)) < 0) {
-        rc = ral_err_at(err, "%s", full);
-        goto out;
-    }
-    m->path = path;
-    m->width = raw.width;
-    m->height = raw.height;
-    m->h = H / p->spec.patch;
-    m->w = W / p->spec.patch;
-    m->patches = RAL_NEW(a, float, m->h * m->w * ral_patch_width(&p->spec));
-    if (m->patches)
-        ral_patches(&sized, &p->spec, m->patches);
-    else
-        rc = out_of_memory(err, full);
-out:
-    ral_image_release(&raw);
-    ral_image_release(&sized);
-    ral_map_close(&map);
-    free(full);
-    return rc;
 }
 
 static bool is_role(const json_t *message, const char *role)
@@ -141,24 +81,22 @@ static int split_response(struct ral_prompt *out,
     return message_text(last, where, text, err);
 }
 
-/* The next medium's path: inline, or from images[] for bare items. */
-static const char *item_path(const json_t *item, const json_t *images,
-                             size_t *bare)
+/* Its place in images[] is used up by a bare item. */
+static int bare_path(const json_t *images, size_t at, const char **path,
+                     const char *where, struct ral_err *err)
 {
-    const json_t *inline_path = json_object_get(item, "image");
+    const json_t *name = json_array_get(images, at);
 
-    if (json_is_string(inline_path))
-        return json_string_value(inline_path);
-    return json_string_value(json_array_get(images, (*bare)++));
+    if (!name)
+        return ral_err_set(err, -RAL_EINVAL,
+                           "%s: %zu bare images but images[] holds %zu", where,
+                           at + 1, json_array_size(images));
+    if (ral_content_path(name, path, err) < 0)
+        return ral_err_at(err, "%s: images[%zu]", where, at);
+    return 0;
 }
 
-static bool is_image(const json_t *item)
-{
-    const char *type = json_string_value(json_object_get(item, "type"));
-
-    return json_object_get(item, "image") || (type && !strcmp(type, "image"));
-}
-
+/* The pictures of the messages in order, n as the template counted them. */
 static int load_media(struct ral_prompt *out, const struct ral_processor *p,
                       const json_t *row, const char *root, const char *where,
                       size_t n, struct ral_arena *a, struct ral_err *err)
@@ -167,40 +105,37 @@ static int load_media(struct ral_prompt *out, const struct ral_processor *p,
     size_t i, j, bare = 0;
     int rc;
 
-    if (!(out->medium = RAL_ZNEW(a, struct ral_medium, n)))
+    out->media = RAL_ZNEW(a, struct ral_media_ref, n + 1);
+    out->visual = RAL_ZNEW(a, struct ral_visual, n + 1);
+    if (!out->media || !out->visual)
         return out_of_memory(err, where);
     json_array_foreach(out->messages, i, message) {
         json_array_foreach(json_object_get(message, "content"), j, item) {
-            const char *path = is_image(item) ? item_path(item, images, &bare)
-                                              : NULL;
+            const size_t k = out->nvisual;
+            const char **path = &out->media[k].path;
+            const int kind = ral_content_kind(item, j, path, err);
 
-            if (!is_image(item))
-                continue;
-            if (!path)
-                return ral_err_set(err, -RAL_EINVAL,
-                                   "%s: %zu bare images but images[] holds "
-                                   "%zu",
-                                   where, bare, json_array_size(images));
-            if (out->nmedium == n)
-                return ral_err_set(err, -RAL_EINVAL,
-                                   "%s: media and placeholders differ in "
-                                   "number",
-                                   where);
-            rc = ral_medium_load(&out->medium[out->nmedium++], p, root, path,
-                                 NULL, a, err);
-            if (rc < 0)
+            if (kind != RAL_CONTENT_IMAGE)
+                continue; // the template has refused what is neither
+            if (!*path &&
+                (rc = bare_path(images, bare++, path, where, err)) < 0)
+                return rc;
+            if ((rc = ral_medium_load(&out->visual[k], &out->media[k], p, root,
+                                      a, err)) < 0)
                 return ral_err_at(err, "%s", where);
+            out->nvisual++;
         }
     }
     if (bare < json_array_size(images))
         return ral_err_set(err, -RAL_EINVAL,
                            "%s: images[] holds %zu, its messages use %zu",
                            where, json_array_size(images), bare);
-    if (out->nmedium != n)
-        return ral_err_set(err, -RAL_EINVAL,
-                           "%s: media and placeholders differ in number",
-                           where);
     return 0;
+}
+
+static size_t tokens(const struct ral_visual *v, const struct ral_processor *p)
+{
+    return ral_visual_tokens(v->t, v->h, v->w, p->spec.merge);
 }
 
 /* Each <|image_pad|> becomes as many as its picture has visual tokens. */
@@ -208,28 +143,26 @@ static int expand(struct ral_prompt *out, const struct ral_processor *p,
                   const struct ral_ids *ids, const char *where,
                   struct ral_arena *a, struct ral_err *err)
 {
-    const size_t mm = p->spec.merge * p->spec.merge;
     size_t total = ids->n, k = 0;
 
-    for (size_t i = 0; i < out->nmedium; i++)
-        total += out->medium[i].h * out->medium[i].w / mm - 1;
+    for (size_t i = 0; i < out->nvisual; i++)
+        total += tokens(&out->visual[i], p) - 1;
     if (!(out->ids = RAL_NEW(a, int32_t, total)))
         return out_of_memory(err, where);
     for (size_t i = 0; i < ids->n; i++) {
         size_t copies = 1;
 
         if (ids->id[i] == p->image_id) {
-            if (k == out->nmedium)
+            if (k == out->nvisual)
                 return ral_err_set(err, -RAL_EINVAL,
                                    "%s: more placeholders than pictures",
                                    where);
-            copies = out->medium[k].h * out->medium[k].w / mm;
-            k++;
+            copies = tokens(&out->visual[k++], p);
         }
         while (copies--)
             out->ids[out->P++] = ids->id[i];
     }
-    if (k != out->nmedium)
+    if (k != out->nvisual)
         return ral_err_set(err, -RAL_EINVAL,
                            "%s: fewer placeholders than pictures", where);
     return 0;

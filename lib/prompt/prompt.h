@@ -7,7 +7,10 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "media/image.h"
 #include "media/patch.h"
+#include "media/visual.h"
+#include "stream/group.h"
 #include "text/template.h"
 #include "text/tokenizer.h"
 
@@ -40,21 +43,14 @@ int ral_processor_open(struct ral_processor *p, const char *dir,
                        struct ral_err *err);
 void ral_processor_close(struct ral_processor *p);
 
-struct ral_medium {
-    const char *path;         // as the row names it
-    char digest[33];          // XXH3-128 of the file's bytes
-    size_t width, height;     // of the picture as stored, pixels
-    size_t h, w;              // grid of patches
-    float *patches;           // [h*w][numbers of a patch], merge-block order
-};
-
 /* Arrays live in the arena it was made in; paths and messages point into the
  * row, which must outlive the prompt. */
 struct ral_prompt {
     int32_t *ids; // [P]
     size_t P;
-    struct ral_medium *medium;
-    size_t nmedium;
+    struct ral_media_ref *media; // [nvisual], paths as the row names them
+    struct ral_visual *visual;   // [nvisual], the same as the tower takes them
+    size_t nvisual;
     int32_t *response; // [T] with the end token, where one was asked for
     size_t T;
     const json_t *messages; // of the prompt, without the response
@@ -78,12 +74,23 @@ int ral_prompt_build(struct ral_prompt *out, const struct ral_processor *p,
 void ral_prompt_release(struct ral_prompt *out);
 
 /**
- * Decodes, resizes and cuts one picture. path, below root, is borrowed.
- * digest, when not NULL, must be the file's. @return 0, -RAL_EIO for a file
- * that cannot be read, -RAL_EINVAL for one that is no picture or another one.
+ * The picture of ref as it is stored: of the bytes that ref holds, else of its
+ * path below root. Where ref has a digest, the file must have it, too.
+ *
+ * @param digest  set to the file's; may be NULL
+ * @return 0, -RAL_EIO for a file that cannot be read, -RAL_EINVAL for one that
+ *         is no picture or another one
  */
-int ral_medium_load(struct ral_medium *m, const struct ral_processor *p,
-                    const char *root, const char *path, const char *digest,
+int ral_medium_read(struct ral_image *im, const struct ral_media_ref *ref,
+                    const char *root, char digest[33], struct ral_err *err);
+
+/**
+ * The same resized and cut for the tower, from the arena. A ref without a
+ * digest gets one, its grid and its pixels; with one it comes from a stream,
+ * and the grid must be as it says.
+ */
+int ral_medium_load(struct ral_visual *v, struct ral_media_ref *ref,
+                    const struct ral_processor *p, const char *root,
                     struct ral_arena *a, struct ral_err *err);
 
 #endif

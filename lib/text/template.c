@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "text/answer.h"
+#include "text/content.h"
 
 static const char default_system[] = "You are a helpful assistant.";
 static const char image_mark[] = "<|vision_start|><|image_pad|><|vision_end|>";
@@ -95,47 +96,12 @@ static int check_run(const struct render *r)
     return 0;
 }
 
-enum kind { TEXT, IMAGE };
-
 /* What an item is, or negative after a message. */
 static int item_kind(const struct render *r, const json_t *item, size_t i)
 {
-    const json_t *type = json_object_get(item, "type");
-    const char *name = json_string_value(type);
-    const bool text = json_object_get(item, "text");
-    const bool image =
-        json_object_get(item, "image") || json_object_get(item, "image_url");
+    const int kind = ral_content_kind(item, i, NULL, r->err);
 
-    if (!json_is_object(item))
-        return refuse(r, "content[%zu] is no object", i);
-    if (type && !name)
-        return refuse(r, "content[%zu]: type is no string", i);
-    if (json_object_get(item, "video") || (name && !strcmp(name, "video")))
-        return refuse(r,
-                      "content[%zu] is a video; only pictures and text are "
-                      "supported",
-                      i);
-    if (!name)
-        name = image ? "image" : "text";
-    if (!strcmp(name, "image") || !strcmp(name, "image_url")) {
-        if (text)
-            return refuse(r,
-                          "content[%zu] has both a picture and text; make "
-                          "two items of it",
-                          i);
-        return IMAGE;
-    }
-    if (strcmp(name, "text") != 0)
-        return refuse(r, "content[%zu]: type '%.40s' is not text or image", i,
-                      name);
-    if (image)
-        return refuse(r,
-                      "content[%zu] has both a picture and text; make two "
-                      "items of it",
-                      i);
-    if (!json_is_string(json_object_get(item, "text")))
-        return refuse(r, "content[%zu] has no text", i);
-    return TEXT;
+    return kind < 0 ? ral_err_at(r->err, "messages[%zu]", r->turn) : kind;
 }
 
 static int put_image(struct render *r)
@@ -163,9 +129,9 @@ static int put_items(struct render *r, const json_t *items, bool text,
 
         if (kind < 0)
             return kind;
-        if (kind == IMAGE && image && (rc = put_image(r)) < 0)
+        if (kind == RAL_CONTENT_IMAGE && image && (rc = put_image(r)) < 0)
             return rc;
-        if (kind != TEXT || !text)
+        if (kind != RAL_CONTENT_TEXT || !text)
             continue;
         if ((rc = put_json(r, json_object_get(item, "text"))) < 0)
             return rc;
@@ -193,8 +159,9 @@ static int put_content(struct render *r, const json_t *content,
     }
     if (!json_is_array(content))
         return refuse(r, "content is neither a string nor a list");
-    json_array_foreach(content, i, item) if (item_kind(r, item, i) == TEXT)
-        last = i;
+    json_array_foreach(content, i, item)
+        if (item_kind(r, item, i) == RAL_CONTENT_TEXT)
+            last = i;
     if (order == RAL_MEDIA_AS_IS)
         return put_items(r, content, true, true, last, suffix);
     rc = put_items(r, content, order == RAL_MEDIA_LAST,

@@ -134,7 +134,7 @@ expect 0 'given another root' ral-update -q --media-root moved -m m -o u s.ral
 rm -r u
 mv data/away data/images
 cp data/images/x/000002.png data/images/x/000001.png
-bad 'a picture that has changed' s.ral '000001.png: differs from the file that the stream was made from'
+bad 'a picture that has changed' s.ral '000001.png: not the file that the stream was made with'
 said 'the record is named' 'record x-00000'
 
 # --- settings ---

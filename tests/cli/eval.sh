@@ -85,22 +85,48 @@ is 'and has a name' r -s '.[2].id | endswith("/3")'
 # --- evidence mass against its definition, for one box inside one cell ---
 sed 's/}]}\],"answer"/}]},{"role":"assistant","content":"<answer>red<\/answer>"}],"answer"/' \
     d/train.jsonl | head -n 4 >d/given.jsonl
-ral-rollout -q -m blank --given d/given.jsonl >given.ral
-ral-eval -q --rows r given.ral >given.json
-ral-view --full given.ral | jq -c '
-    (.prompt_ids | length) as $P |
-    ((.samples[0].text | index("red")) as $at |
-        [.samples[0].ends[] | select(. <= $at)] | length - 1) as $t |
-    ($t * $P + $t * ($t - 1) / 2) as $from |
-    .samples[0].attn[$from:$from + $P + $t] as $p |
-    [.prompt_ids | to_entries[] | select(.value == 1018) | .key] as $v |
-    .boxes[0] as $b |
-    ($b[0] / 28 | floor) as $x | ($b[1] / 28 | floor) as $y |
-    (($b[2] - $b[0]) * ($b[3] - $b[1]) / 784) as $part |
-    $p[$v[4 * $y + $x]] * $part / ([$v[] | $p[.]] | add)' >want
-jq -c .evidence r >got
-paste want got | awk 'NF == 2 && ($1 - $2) ^ 2 < 1e-14 * $1 ^ 2 {n++}
-    END {exit n != 4}' && ok 0 'evidence mass' || ok 1 'evidence mass'
+token='((.samples[0].text | index("red")) as $at |
+    [.samples[0].ends[] | select(. <= $at)] | length - 1)'
+mass() {                # mass NAME STREAM: as defined, where the answer is red
+    ral-eval -q --rows r "$2" >given.json
+    ral-view --full "$2" | jq -c '
+        (.prompt_ids | length) as $P |
+        '"$token"' as $t |
+        ($t * $P + $t * ($t - 1) / 2) as $from |
+        .samples[0].attn[$from:$from + $P + $t] as $p |
+        [.prompt_ids | to_entries[] | select(.value == 1018) | .key] as $v |
+        .boxes[0] as $b |
+        ($b[0] / 28 | floor) as $x | ($b[1] / 28 | floor) as $y |
+        (($b[2] - $b[0]) * ($b[3] - $b[1]) / 784) as $part |
+        $p[$v[4 * $y + $x]] * $part / ([$v[] | $p[.]] | add)' >want
+    jq -c .evidence r >got
+    paste want got | awk 'NF == 2 && ($1 - $2) ^ 2 < 1e-14 * $1 ^ 2 {n++}
+        END {exit n != 4}' && ok 0 "$1" || ok 1 "$1"
+}
+look() {                # look NAME STREAM: the heat map is of that token, too
+    ral-view --heatmap a.png "$2"
+    ral-view --heatmap b.png \
+        --token "$(ral-view "$2" | head -n 1 | jq "$token")" "$2"
+    same "$1" a.png b.png
+}
+reply() {               # reply TEXT STREAM: the rows with another response
+    jq -c --arg t "$1" '.messages[1].content = $t' d/given.jsonl >d/reply.jsonl
+    ral-rollout -q -m blank --given d/reply.jsonl >"$2"
+}
+reply '<answer>red</answer> or rather <answer>blue</answer>' two.ral
+mass 'evidence mass of the first of two answers' two.ral
+look 'and its heat map' two.ral
+reply "<answer>$(printf '\302\240')red</answer>" space.ral
+mass 'evidence mass after a no-break space' space.ral
+look 'and its heat map' space.ral
+reply '<answer>red' open.ral
+ral-eval -q open.ral >out
+is 'an answer without an end is none' out '.evidence_skipped == 4'
+expect 1 'nor has it a heat map' ral-view --heatmap a.png open.ral
+says 'there is no <answer>...</answer> in its text'
+reply '<answer>red</answer>' given.ral
+mass 'evidence mass' given.ral
+look 'heat map' given.ral
 is 'uniform: area of the boxes' given.json --slurpfile r d/given.jsonl '
     ([$r[].boxes[0] | (.[2] - .[0]) * (.[3] - .[1])] | add / 4 / 12544) as $u |
     .evidence_uniform - $u | . * . < 1e-16'

@@ -90,6 +90,13 @@ records b.ral >b
 grep -o '"media":[^]]*\]' a >want
 grep -o '"media":[^]]*\]' b >got
 same 'absolute paths below the root are kept relative' want got
+sed 's/"type":"image","image":\("[^"]*"\)/"type":"image_url","image_url":{"url":\1}/g' \
+    $rows >url.jsonl
+grep -q '"type":"image_url","image_url":{"url":"images/' url.jsonl
+sample --media-root data url.jsonl >b.ral
+records b.ral | sed 's/"messages":[^]]*]}],//' >b
+sed 's/"messages":[^]]*]}],//' a >want
+same 'image_url names a file, too' want b
 ral-view -H a.ral >got
 expect 0 'the header holds the media root' grep -qF \
     "\"media_root\":\"$scratch/data\"" got

@@ -145,7 +145,7 @@ expect 2 'no such token' ral-view --heatmap x.png --token 99 look.ral
 mkstream -p 40 --image alpha_all.png --media-root "$pic" --grid-h 28 \
     --grid-w 28 >few.ral
 expect 1 'too few visual tokens' ral-view --heatmap x.png few.ral
-says '39 visual tokens in the prompt, but the grid has 196 cells'
+says '39 visual tokens in the prompt, but its grids have 196 cells'
 expect 1 'no records' ral-view --heatmap x.png empty.ral
 says 'empty.ral: no records'
 

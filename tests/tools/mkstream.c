@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "base/arena.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/opt.h"
 #include "stream/cbor.h"
 #include "stream/group.h"
@@ -124,7 +124,6 @@ static int put_record(struct ral_writer *w, const struct want *want, size_t r,
 static int digest(struct want *w, char hex[33], struct ral_err *err)
 {
     struct ral_buf file = {0};
-    XXH128_canonical_t c;
     char *path;
     int rc;
 
@@ -132,9 +131,7 @@ static int digest(struct want *w, char hex[33], struct ral_err *err)
         return 0;
     path = ral_path_join(w->root, w->image);
     if ((rc = ral_file_read(path, 1 << 20, &file, err)) == 0) {
-        XXH128_canonicalFromHash(&c, XXH3_128bits(file.data, file.len));
-        for (int i = 0; i < 16; i++)
-            snprintf(hex + 2 * i, 3, "%02x", c.digest[i]);
+        ral_hash_hex(XXH3_128bits(file.data, file.len), hex);
         w->digest = hex;
     }
     ral_buf_release(&file);

@@ -62,7 +62,7 @@ struct example {
     int32_t *ids;
     float *patches;
     size_t P, T;
-    struct ral_picture picture[4];
+    struct ral_visual picture[4];
     struct ral_response response;
     struct ral_pack_group group;
     struct ral_pack pack;
@@ -89,6 +89,8 @@ static void load_example(struct fixture *f, const char *name,
         for (size_t k = 0; k < e->group.npicture; k++) {
             e->picture[k].h = (size_t)golden_int(grid, 3 * k + 1);
             e->picture[k].w = (size_t)golden_int(grid, 3 * k + 2);
+            e->picture[k].t = 1;
+            e->picture[k].frames = f->m->config.vision.temporal;
             e->picture[k].patches = p;
             p += e->picture[k].h * e->picture[k].w * pix->shape[1];
         }
@@ -376,6 +378,74 @@ START_TEST(gradients_equal_transformers)
 }
 END_TEST
 
+/* Hidden rows and gradients of an example; its policy has no part. */
+static void run_example(struct fixture *f, const struct example *e,
+                        float **hidden, float **grad)
+{
+    const size_t D = f->m->config.width;
+    struct ral_activations act;
+    struct ral_err err = {0};
+    float *dhidden = RAL_ZNEW(&f->a, float, e->pack.U * D), dlogp[16];
+
+    *grad = RAL_ZNEW(&f->a, float, f->m->table.floats);
+    ck_assert_int_eq(ral_forward(f->m, &e->pack, NULL, true, NULL, &act, &f->a,
+                                 &err),
+                     0);
+    *hidden = act.hidden;
+    for (size_t r = 0; r < e->T; r++)
+        dlogp[r] = -1.0f / (float)e->T;
+    ck_assert_int_eq(ral_head_backward(f->m, &e->pack, act.hidden, 1, dlogp,
+                                       NULL, dhidden, *grad, &f->a, &err),
+                     0);
+    ck_assert_int_eq(ral_backward(f->m, &e->pack, &act, dhidden, NULL, *grad,
+                                  &f->a, &err),
+                     0);
+}
+
+/* The example's pictures as stills of their first frames, which are held once
+ * or as often as the tower takes them. */
+static void make_stills(struct fixture *f, struct example *e, size_t frames)
+{
+    const struct ral_vision_config *v = &f->m->config.vision;
+    const size_t PP = v->patch * v->patch;
+    struct ral_err err = {0};
+
+    for (size_t k = 0; k < e->group.npicture; k++) {
+        struct ral_visual *p = &e->picture[k];
+        const size_t n = ral_visual_rows(p) * v->channels;
+        float *x = RAL_NEW(&f->a, float, n * frames * PP);
+
+        for (size_t i = 0; i < n * frames; i++)
+            memcpy(x + i * PP, p->patches + i / frames * p->frames * PP,
+                   PP * sizeof(float));
+        p->patches = x;
+        p->frames = frames;
+    }
+    ck_assert_int_eq(ral_pack_build(&e->pack, f->m, &e->group, 1, &f->a, &err),
+                     0);
+}
+
+START_TEST(a_still_held_once_is_the_same)
+{
+    struct fixture f;
+    struct example e;
+    float *hidden[2], *grad[2];
+
+    open_fixture(&f, 'a', NULL, 2);
+    ck_assert_uint_eq(f.m->config.vision.temporal, 2);
+    load_example(&f, "two", &e);
+    make_stills(&f, &e, 2);
+    run_example(&f, &e, &hidden[0], &grad[0]);
+    make_stills(&f, &e, 1);
+    run_example(&f, &e, &hidden[1], &grad[1]);
+    ck_assert(!memcmp(hidden[0], hidden[1],
+                      e.pack.U * f.m->config.width * sizeof(float)));
+    ck_assert(!memcmp(grad[0], grad[1], f.m->table.floats * sizeof(float)));
+    free_example(&e);
+    close_fixture(&f);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("model");
@@ -388,6 +458,7 @@ int main(void)
     tcase_add_test(t, sharded_bf16_equals_transformers);
     tcase_add_loop_test(t, greedy_tokens_equal_transformers, 0, 2);
     tcase_add_loop_test(t, gradients_equal_transformers, 0, 2);
+    tcase_add_test(t, a_still_held_once_is_the_same);
     suite_add_tcase(s, t);
     r = srunner_create(s);
     srunner_set_fork_status(r, CK_NOFORK);

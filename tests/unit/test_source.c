@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "job/source.h"
+#include "prompt/source.h"
 
 static const char *all[] = {"category=a", "k!=1"}, *train[] = {"drawer=1,2"};
 static const char *test[] = {"drawer=3"};

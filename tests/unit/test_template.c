@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "text/content.h"
 #include "text/template.h"
 
 static struct ral_err err;
@@ -191,6 +192,58 @@ START_TEST(other_shapes_are_refused)
 }
 END_TEST
 
+static void image(const char *item, const char *path)
+{
+    const struct ral_template t = {.system_prompt = ""};
+    const char *got = "-";
+    char messages[300];
+    json_t *j = json(item);
+
+    ck_assert_msg(ral_content_kind(j, 0, &got, &err) == RAL_CONTENT_IMAGE,
+                  "%s: %s", item, err.msg);
+    if (path)
+        ck_assert_str_eq(got, path);
+    else
+        ck_assert_ptr_null(got);
+    snprintf(messages, sizeof messages, "[{\"role\":\"user\",\"content\":[%s]}]",
+             item);
+    renders(&t, messages, 1, USER IMG END);
+    json_decref(j);
+}
+
+static void no_image(const char *item, const char *says)
+{
+    const struct ral_template t = {.system_prompt = ""};
+    char messages[300];
+
+    snprintf(messages, sizeof messages,
+             "[{\"role\":\"user\",\"content\":[{\"text\":\"q\"},%s]}]", item);
+    refuses(&t, messages, "messages[0]: content[1]: ");
+    refuses(&t, messages, says);
+}
+
+START_TEST(pictures_are_files)
+{
+    image("{\"type\":\"image\"}", NULL);
+    image("{\"type\":\"image\",\"image\":null}", NULL);
+    image("{\"image\":\"a b.png\",\"text\":null}", "a b.png");
+    image("{\"image\":\"file:///x/%20.png\"}", "/x/%20.png");
+    image("{\"type\":\"image_url\",\"image_url\":\"i.png\"}", "i.png");
+    image("{\"type\":\"image_url\",\"image_url\":{\"url\":\"FILE://i.png\"}}",
+          "i.png");
+    image("{\"image_url\":{\"url\":\"i.png\",\"detail\":\"low\"}}", "i.png");
+    image("{\"image\":\"httpd.png\"}", "httpd.png");
+    no_image("{\"image_url\":{\"url\":\"http://x.org/i.png\"}}",
+             "'http://x.org/i.png' is no file");
+    no_image("{\"image\":\"HTTPS://x.org/i.png\"}", "from files alone");
+    no_image("{\"image_url\":\"data:image/png;base64,AAAA\"}", "from files");
+    no_image("{\"type\":\"image_url\"}", "names no picture");
+    no_image("{\"type\":\"image_url\",\"image_url\":{}}", "names no picture");
+    no_image("{\"image\":7}", "names no picture");
+    no_image("{\"image\":\"a\",\"image_url\":\"b\"}", "both");
+}
+END_TEST
+
 #define ROW                                                                    \
     "{\"answer\":\"C\",\"choices\":[\"Latin\",\"Thai\",\"Greek\"],\"n\":3,"    \
     "\"x\":0.1,\"y\":2.0,\"big\":1e300,\"b\":true,\"z\":null,\"l\":[1]}"
@@ -253,6 +306,7 @@ int main(void)
     tcase_add_test(c, suffix_goes_to_the_last_user_turn);
     tcase_add_test(c, markers_in_text_are_refused);
     tcase_add_test(c, other_shapes_are_refused);
+    tcase_add_test(c, pictures_are_files);
     tcase_add_test(c, patterns);
     suite_add_tcase(s, c);
     r = srunner_create(s);

@@ -146,7 +146,7 @@ struct tiny_prompt {
     char id[24];
     int32_t *ids;
     size_t P, visual;
-    struct ral_picture picture;
+    struct ral_visual picture;
     size_t npicture;
 };
 
@@ -176,7 +176,8 @@ static inline void tiny_prompt(struct tiny_prompt *p, size_t P, size_t h,
     p->ids[at + n] = 303;
     patches = RAL_NEW(a, float, h * w * 96);
     tiny_fill(&r, h * w * 96, 0, 1, patches);
-    p->picture = (struct ral_picture){h, w, patches};
+    p->picture = (struct ral_visual){
+        .t = 1, .h = h, .w = w, .frames = 2, .patches = patches};
     p->npicture = 1;
 }
 

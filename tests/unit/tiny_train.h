@@ -33,14 +33,14 @@ struct tiny_batch {
 };
 
 static inline int tiny_pictures(void *ctx, const struct ral_train_group *g,
-                                bool teacher, struct ral_picture **out,
+                                bool teacher, struct ral_visual **out,
                                 size_t *n, struct ral_arena *a,
                                 struct ral_err *err)
 {
     const struct tiny_prompt *p = g->source;
 
     (void)ctx, (void)teacher, (void)a, (void)err;
-    *out = (struct ral_picture *)(uintptr_t)&p->picture;
+    *out = (struct ral_visual *)(uintptr_t)&p->picture;
     *n = p->npicture;
     return 0;
 }

@@ -1,6 +1,4 @@
-/* lib/job/curve.c - the learning curve of a run, from its metrics. */
-#include "job/curve.h"
-
+/* lib/job/view_curve.c - the learning curve of a run, from its metrics. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +7,7 @@
 #include "base/file.h"
 #include "data/jsonl.h"
 #include "draw/plot.h"
+#include "job/view.h"
 
 enum { FILES_MAX = 4, LINE_MAX = 1 << 20 };
 
@@ -164,8 +163,8 @@ static int draw(struct run *runs, size_t n, struct ral_buf *png,
     return rc < 0 ? rc : ral_plot_png(&plot, png, err);
 }
 
-int ral_curve_png(char *const *files, size_t n, struct ral_buf *png,
-                  struct ral_err *err)
+int ral_view_curve(char *const *files, size_t n, struct ral_buf *png,
+                   struct ral_err *err)
 {
     struct run runs[FILES_MAX] = {0};
     int rc = 0;

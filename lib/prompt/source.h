@@ -1,8 +1,8 @@
-/* lib/job/source.h - where a program finds its rows and their media. */
-#ifndef RAL_JOB_SOURCE_H
-#define RAL_JOB_SOURCE_H
+/* lib/prompt/source.h - where a program finds its rows and their media. */
+#ifndef RAL_SOURCE_H
+#define RAL_SOURCE_H
 
-#include "job/recipe.h"
+#include "conf/recipe.h"
 #include "prompt/rows.h"
 
 struct ral_source {

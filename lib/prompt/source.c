@@ -1,5 +1,5 @@
-/* lib/job/source.c - where a program finds its rows and their media. */
-#include "job/source.h"
+/* lib/prompt/source.c - where a program finds its rows and their media. */
+#include "prompt/source.h"
 
 #include <stdio.h>
 #include <stdlib.h>
