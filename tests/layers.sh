@@ -7,6 +7,7 @@ found=$scratch/found
 # Layer of each module; a file includes its own module and lower layers.
 cat >"$scratch/layers" <<'END'
 base 0
+conf 1
 stream 1
 data 1
 media 1

@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/opt.h"
 #include "base/version.h"
-#include "job/recipe.h"
+#include "conf/recipe.h"
 
 struct ral_common {
     int64_t threads; // 0: as many as there are processors

@@ -7,7 +7,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
-#include "job/recipe.h"
+#include "conf/recipe.h"
 
 struct ral_reward_job {
     const char *out; // NULL: stdout

@@ -2,7 +2,7 @@
 #ifndef RAL_JOB_SOURCE_H
 #define RAL_JOB_SOURCE_H
 
-#include "job/recipe.h"
+#include "conf/recipe.h"
 #include "prompt/rows.h"
 
 struct ral_source {

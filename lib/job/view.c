@@ -5,7 +5,7 @@
 
 #include "base/file.h"
 #include "job/curve.h"
-#include "job/recipe.h"
+#include "conf/recipe.h"
 #include "job/whole.h"
 #include "stream/json.h"
 #include "stream/reader.h"

@@ -9,7 +9,7 @@
 
 #include "base/file.h"
 #include "job/common.h"
-#include "job/recipe.h"
+#include "conf/recipe.h"
 
 static char path[] = "/tmp/ral-test-recipe.XXXXXX";
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/yaml.h"
+#include "conf/yaml.h"
 
 static struct ral_yaml *parse(const char *text)
 {

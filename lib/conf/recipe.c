@@ -1,5 +1,5 @@
-/* lib/job/recipe.c - settings from a YAML recipe and KEY=VALUE overrides. */
-#include "job/recipe.h"
+/* lib/conf/recipe.c - settings from a YAML recipe and KEY=VALUE overrides. */
+#include "conf/recipe.h"
 
 #include <assert.h>
 #include <math.h>
@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "data/yaml.h"
+#include "conf/yaml.h"
 
 static const char *const sections[] = {"model",   "data",   "sft",
                                        "rollout", "reward", "update",

@@ -1,5 +1,5 @@
-/* lib/data/yaml.c - one small YAML document as a tree of nodes. */
-#include "data/yaml.h"
+/* lib/conf/yaml.c - one small YAML document as a tree of nodes. */
+#include "conf/yaml.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* lib/data/yaml.h - one small YAML document as a tree of nodes. */
+/* lib/conf/yaml.h - one small YAML document as a tree of nodes. */
 #ifndef RAL_YAML_H
 #define RAL_YAML_H
 

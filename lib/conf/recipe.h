@@ -1,4 +1,4 @@
-/* lib/job/recipe.h - settings from a YAML recipe and KEY=VALUE overrides. */
+/* lib/conf/recipe.h - settings from a YAML recipe and KEY=VALUE overrides. */
 #ifndef RAL_RECIPE_H
 #define RAL_RECIPE_H
 
