@@ -103,6 +103,13 @@ void *ral_arena_zalloc(struct ral_arena *a, size_t n, size_t size)
     return p ? memset(p, 0, n * size) : NULL;
 }
 
+void *ral_arena_copy(struct ral_arena *a, const void *p, size_t n, size_t size)
+{
+    void *q = ral_arena_alloc(a, n, size);
+
+    return q && n ? memcpy(q, p, n * size) : q;
+}
+
 char *ral_arena_text(struct ral_arena *a, const char *s, size_t n)
 {
     char *p = n < SIZE_MAX ? ral_arena_alloc(a, n + 1, 1) : NULL;

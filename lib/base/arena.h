@@ -40,6 +40,8 @@ struct ral_mark {
 void *ral_arena_alloc(struct ral_arena *a, size_t n, size_t size);
 /* These two write, and so are for arenas of the heap alone. */
 void *ral_arena_zalloc(struct ral_arena *a, size_t n, size_t size);
+/* A copy of n items; NULL when out of memory. */
+void *ral_arena_copy(struct ral_arena *a, const void *p, size_t n, size_t size);
 /* Copies n bytes and a terminating NUL. */
 char *ral_arena_text(struct ral_arena *a, const char *s, size_t n);
 

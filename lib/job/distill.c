@@ -10,24 +10,25 @@ struct distill {
     const struct ral_distill_job *job;
     const struct ral_common *common;
     const struct ral_log *log;
+    struct ral_dev *dev;
     struct ral_policy policy, teacher;
     struct ral_objective objective;
     struct ral_held held;
     struct ral_metrics metrics;
-    struct ral_arena a;
+    struct ral_space a;
     struct ral_err *err;
 };
 
-static int pictures(void *ctx, const struct ral_train_group *g, bool teacher,
-                    struct ral_visual **out, size_t *n, struct ral_arena *a,
-                    struct ral_err *err)
+static int visuals(void *ctx, const struct ral_train_group *g, bool teacher,
+                   const struct ral_visual **out, size_t *n,
+                   struct ral_arena *a, struct ral_err *err)
 {
     struct distill *d = ctx;
 
-    return ral_held_pictures(&d->held,
-                             teacher ? &d->teacher.processor
-                                     : &d->policy.processor,
-                             g, out, n, a, err);
+    return ral_held_visuals(&d->held,
+                            teacher ? &d->teacher.processor
+                                    : &d->policy.processor,
+                            g, out, n, a, err);
 }
 
 /* Token ids must mean the same to both. */
@@ -59,27 +60,13 @@ static int check_tokenizers(struct distill *d)
     return rc;
 }
 
-static int put_metrics(struct distill *d, const struct ral_step_stats *t,
-                       double seconds)
-{
-    const double R = (double)(t->response_tokens ? t->response_tokens : 1);
-    json_t *more = ral_attention_metrics(t);
-
-    json_object_set_new(more, "kd", ral_json_number(t->kd / R));
-    return ral_metrics_put(&d->metrics,
-                           ral_training_metrics("ral-distill",
-                                                &d->policy.state, t,
-                                                d->objective.adamw.lr, seconds,
-                                                more),
-                           d->err);
-}
-
 static int update(void *ctx, const struct ral_train_group *const *g, size_t n,
                   size_t number, size_t of)
 {
     struct distill *d = ctx;
     struct ral_step_stats t;
     const double began = ral_now_s();
+    char kd[32], jsd[32];
     int rc;
 
     d->objective.adamw = ral_optim_now(&d->job->optim, &d->policy.state);
@@ -87,10 +74,15 @@ static int update(void *ctx, const struct ral_train_group *const *g, size_t n,
                         d->err);
     if (rc < 0)
         return rc;
-    ral_debug(d->log, "update %zu of %zu: loss %.5f, KL %.4f, J %.4f nats",
-              number, of, t.loss, t.kd / (double)t.response_tokens,
-              t.attn_rows ? t.jsd / (double)t.attn_rows : 0);
-    return put_metrics(d, &t, ral_now_s() - began);
+    ral_debug(d->log, "update %zu of %zu: loss %.5f, KL %s, J %s nats", number,
+              of, t.loss, ral_measured(&t, "kd", kd),
+              ral_measured(&t, "jsd", jsd));
+    return ral_metrics_put(&d->metrics,
+                           ral_training_metrics("ral-distill",
+                                                &d->policy.state, &t,
+                                                d->objective.adamw.lr,
+                                                ral_now_s() - began, NULL),
+                           d->err);
 }
 
 static int run(struct distill *d)
@@ -104,10 +96,49 @@ static int run(struct distill *d)
                             update, d, d->err);
 }
 
+/* KL of tokens, and by its weight J of attention rows. */
+static int set_objective(struct distill *d)
+{
+    const struct ral_distill_job *j = d->job;
+    struct ral_objective *o = &d->objective;
+    struct ral_term *attention;
+    int rc;
+
+    *o = (struct ral_objective){
+        .teacher = d->teacher.model,
+        .max_grad_norm = j->optim.max_grad_norm,
+        .micro_tokens = (size_t)j->micro_tokens,
+        .visuals = visuals,
+        .ctx = d,
+    };
+    ral_objective_add(o, &ral_term_teacher_kl, j->kd_coef);
+    if (j->attn_coef <= 0)
+        return 0;
+    attention = ral_objective_add(o, &ral_term_teacher_attention,
+                                  j->attn_coef);
+    if ((rc = ral_reduce_parse(&attention->reduce, j->attn_reduce, d->err)) <
+            0 ||
+        (rc = ral_job_look(&j->attn, d->policy.model, &o->look, d->err)) < 0)
+        return rc;
+    if ((rc = ral_job_look(&j->attn, d->teacher.model, &o->teacher_look,
+                           d->err)) < 0)
+        return ral_err_at(d->err, "%s", d->teacher.dir);
+    if (o->look.each &&
+        d->teacher.model->config.heads != d->policy.model->config.heads)
+        return ral_err_set(d->err, -RAL_EUSAGE,
+                           "distill.attn_heads each: the teacher has %zu "
+                           "heads, the student %zu; compare their mean",
+                           d->teacher.model->config.heads,
+                           d->policy.model->config.heads);
+    return 0;
+}
+
 static int start(struct distill *d, char *const *streams, size_t n)
 {
     const struct ral_distill_job *j = d->job;
     const struct ral_prompt_conf prompts = ral_data_prompts(&j->data);
+    const struct ral_machine_conf machine =
+        ral_job_machine(d->common, j->cpu, j->backward);
     struct ral_held_conf conf = {
         .max_record = j->max_record,
         .media_root = j->data.media_root,
@@ -116,28 +147,16 @@ static int start(struct distill *d, char *const *streams, size_t n)
 
     if (!j->teacher)
         return ral_err_set(d->err, -RAL_EUSAGE, "-t TEACHER is needed");
-    d->objective = (struct ral_objective){
-        .task = RAL_TASK_DISTILL,
-        .attn_coef = j->attn_coef,
-        .kd_coef = j->kd_coef,
-        .max_grad_norm = j->optim.max_grad_norm,
-        .micro_tokens = (size_t)j->micro_tokens,
-        .pictures = pictures,
-        .ctx = d,
-    };
-    if ((rc = ral_reduce_parse(&d->objective.attn_reduce, j->attn_reduce,
-                               d->err)) < 0 ||
-        (rc = ral_optim_check(&j->optim, "distill", d->err)) < 0 ||
+    if ((rc = ral_optim_check(&j->optim, "distill", d->err)) < 0 ||
         (rc = ral_training_out_check(j->out, j->force, d->err)) < 0 ||
-        (rc = ral_policy_open(&d->policy, j->model, j->cpu,
-                              d->common->threads, "distill", &prompts,
+        (rc = ral_machine_open(&d->dev, &machine, d->err)) < 0 ||
+        (rc = ral_policy_open(&d->policy, j->model, d->dev, "distill",
+                              &prompts, d->err)) < 0 ||
+        (rc = ral_policy_open(&d->teacher, j->teacher, d->dev, NULL, &prompts,
                               d->err)) < 0 ||
-        (rc = ral_policy_open(&d->teacher, j->teacher, j->cpu,
-                              d->common->threads, NULL, &prompts, d->err)) <
-            0 ||
-        (rc = check_tokenizers(d)) < 0)
+        (rc = check_tokenizers(d)) < 0 || (rc = set_objective(d)) < 0)
         return rc;
-    d->objective.teacher = d->teacher.model;
+    ral_space_init(&d->a, d->dev);
     conf.digest = j->allow_stale ? NULL : d->policy.digest;
     if ((rc = ral_held_read(&d->held, &conf, streams, n, d->err)) < 0)
         return rc;
@@ -162,6 +181,7 @@ int ral_distill_run(const struct ral_distill_job *job,
     ral_held_release(&d.held);
     ral_policy_close(&d.policy);
     ral_policy_close(&d.teacher);
-    ral_arena_release(&d.a);
+    ral_space_release(&d.a);
+    ral_dev_close(d.dev);
     return rc;
 }

@@ -11,7 +11,8 @@
 #include "base/file.h"
 #include "data/jsonl.h"
 #include "eval/judge.h"
-#include "job/respond.h"
+#include "job/training.h"
+#include "roll/respond.h"
 #include "stream/reader.h"
 #include "text/answer.h"
 
@@ -145,7 +146,10 @@ static int respond(struct eval *e, const struct ral_source *source,
                    const struct ral_policy *policy, struct ral_rows *rows)
 {
     const struct ral_respond_conf conf = {
-        .policy = policy,
+        .model = policy->model,
+        .processor = &policy->processor,
+        .look = {.layer = {(int32_t)policy->model->config.layers - 1},
+                 .layers = 1},
         .source = source,
         .sampling = {.top_p = 1, .seed = e->common->seed, .step = 1},
         .samples = 1,
@@ -183,6 +187,9 @@ static int run_rows(struct eval *e, const char *operand)
 {
     const struct ral_eval_job *j = e->job;
     const struct ral_prompt_conf prompts = ral_data_prompts(&j->data);
+    const struct ral_machine_conf machine =
+        ral_job_machine(e->common, j->cpu, RAL_BACKWARD_EXACT);
+    struct ral_dev *dev = NULL;
     struct ral_policy policy = {0};
     struct ral_source source = {0};
     struct ral_rows *rows = NULL;
@@ -191,8 +198,9 @@ static int run_rows(struct eval *e, const char *operand)
 
     source.rows.limit = (uint64_t)j->limit;
     if (rc < 0 ||
-        (rc = ral_policy_open(&policy, j->model, j->cpu, e->common->threads,
-                              NULL, &prompts, e->err)) < 0 ||
+        (rc = ral_machine_open(&dev, &machine, e->err)) < 0 ||
+        (rc = ral_policy_open(&policy, j->model, dev, NULL, &prompts,
+                              e->err)) < 0 ||
         (rc = ral_rows_open(&rows, &source.rows, e->err)) < 0)
         goto out;
     describe(e, policy.model);
@@ -204,6 +212,7 @@ static int run_rows(struct eval *e, const char *operand)
 out:
     ral_rows_close(rows);
     ral_policy_close(&policy);
+    ral_dev_close(dev);
     ral_source_release(&source);
     return rc;
 }

@@ -4,13 +4,16 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "job/respond.h"
+#include "job/training.h"
+#include "roll/respond.h"
 #include "stream/writer.h"
 
 struct rollout {
     const struct ral_rollout_job *job;
     struct ral_source source;
+    struct ral_dev *dev;
     struct ral_policy policy;
+    struct ral_look_conf look;
     struct ral_rows *rows;
     struct ral_out out;
     struct ral_writer *writer;
@@ -27,7 +30,6 @@ static int write_header(struct rollout *r, const struct ral_common *c,
                         struct ral_err *err)
 {
     const struct ral_config *k = &r->policy.model->config;
-    const int32_t layer = (int32_t)k->layers - 1;
     const struct ral_stream_info info = {
         .policy = r->policy.digest,
         .temperature = r->job->temperature,
@@ -39,8 +41,9 @@ static int write_header(struct rollout *r, const struct ral_common *c,
         .max_completion_length = (uint64_t)r->job->max_tokens,
         .greedy = r->job->temperature == 0,
         .media_root = r->source.root,
-        .attn_layers = &layer,
-        .n_layers = 1,
+        .attn_layers = r->look.layer,
+        .n_layers = r->look.layers,
+        .n_heads = r->look.each ? k->heads : 0,
         .image_token_id = k->image_id,
         .video_token_id = k->video_id,
         .patch_size = k->vision.patch,
@@ -116,6 +119,8 @@ static int start(struct rollout *r, const struct ral_common *c,
 {
     const struct ral_rollout_job *j = r->job;
     const struct ral_prompt_conf prompts = ral_data_prompts(&j->data);
+    const struct ral_machine_conf machine =
+        ral_job_machine(c, j->cpu, RAL_BACKWARD_EXACT);
     struct ral_rows_conf *conf = &r->source.rows;
     int rc;
 
@@ -132,8 +137,10 @@ static int start(struct rollout *r, const struct ral_common *c,
     conf->limit = (uint64_t)j->limit;
     if ((rc = ral_shard_parse(j->shard, &conf->shard, &conf->shards, err)) <
             0 ||
-        (rc = ral_policy_open(&r->policy, j->model, j->cpu, c->threads, NULL,
-                              &prompts, err)) < 0 ||
+        (rc = ral_machine_open(&r->dev, &machine, err)) < 0 ||
+        (rc = ral_policy_open(&r->policy, j->model, r->dev, NULL, &prompts,
+                              err)) < 0 ||
+        (rc = ral_job_look(&j->attn, r->policy.model, &r->look, err)) < 0 ||
         (rc = ral_rows_open(&r->rows, conf, err)) < 0 ||
         (rc = ral_out_open(&r->out, j->out, err)) < 0 ||
         (rc = ral_writer_open(&r->writer, r->out.fd,
@@ -148,7 +155,9 @@ static int sample(struct rollout *r, const struct ral_common *c,
 {
     const struct ral_rollout_job *j = r->job;
     const struct ral_respond_conf conf = {
-        .policy = &r->policy,
+        .model = r->policy.model,
+        .processor = &r->policy.processor,
+        .look = r->look,
         .source = &r->source,
         .sampling = {j->temperature, j->top_p, j->top_k, c->seed,
                      (uint64_t)j->step},
@@ -218,6 +227,7 @@ int ral_rollout_run(const struct ral_rollout_job *job,
                          ral_cpu_s() - began_cpu_s, err);
     ral_rows_close(r.rows);
     ral_policy_close(&r.policy);
+    ral_dev_close(r.dev);
     ral_source_release(&r.source);
     ral_arena_release(&r.a);
     ral_buf_release(&r.record);

@@ -3,8 +3,8 @@
 #define RAL_JOB_TRAINING_H
 
 #include "job/common.h"
-#include "job/policy.h"
-#include "stream/reader.h"
+#include "ckpt/policy.h"
+#include "train/held.h"
 #include "train/schedule.h"
 #include "train/step.h"
 
@@ -65,6 +65,13 @@ enum ral_backward {
     RAL_SET_ENUM(section ".backward", d, RAL_BACKWARD_WORDS,                   \
                  RAL_BACKWARD_EXACT, "how gradient products are computed")
 
+/* The machine that the options name; backward: enum ral_backward. */
+struct ral_machine_conf ral_job_machine(const struct ral_common *c,
+                                        const char *cpu, int backward);
+/* The layers and heads that the settings name, of this model. */
+int ral_job_look(const struct ral_attn_settings *a, const struct ral_model *m,
+                 struct ral_look_conf *look, struct ral_err *err);
+
 /* max_steps must be there for a schedule that falls. */
 int ral_optim_check(const struct ral_optim_settings *o, const char *section,
                     struct ral_err *err);
@@ -72,67 +79,20 @@ int ral_optim_check(const struct ral_optim_settings *o, const char *section,
 struct ral_adamw ral_optim_now(const struct ral_optim_settings *o,
                                const struct ral_state *s);
 
-/* All groups of a stream, copied out of it. */
-struct ral_held {
-    struct ral_train_group *group; // [n]; source is a struct ral_held_media
-    size_t n, failed;              // usable groups; records that failed
-    struct ral_stream_info info;
-    const char *root;              // of media paths
-    double reward;                 // mean over samples; NaN: none scored
-    struct ral_arena arena;
-};
-
-struct ral_held_media {
-    struct ral_media_ref *ref; // path, digest and grid
-    size_t n;
-};
-
-struct ral_held_conf {
-    size_t max_record;
-    const char *media_root; // NULL: the header's
-    const char *digest;     // of the policy that must have sampled; NULL: any
-    size_t layers;          // of that policy: attn must be of its last
-    bool advantages;        // samples must carry them
-    bool attention;         // attention rows must be there
-    bool reference;         // make room for logp_ref
-};
-
-/* Reads to the end mark; files none: stdin. */
-int ral_held_read(struct ral_held *h, const struct ral_held_conf *conf,
-                  char *const *files, size_t nfiles, struct ral_err *err);
-void ral_held_release(struct ral_held *h);
-
-/**
- * iterations passes over all groups, each in parts optimiser steps (at most
- * one a group): update is called with the groups of each, and its number from
- * 1 of all. Progress is shown on log.
- */
-int ral_held_updates(const struct ral_held *h, size_t parts, size_t iterations,
-                     uint64_t seed, const struct ral_log *log,
-                     int (*update)(void *ctx,
-                                   const struct ral_train_group *const *g,
-                                   size_t n, size_t number, size_t of),
-                     void *ctx, struct ral_err *err);
-
-/* A held group's pictures, decoded again for one micro-batch. */
-int ral_held_pictures(const struct ral_held *h, const struct ral_processor *p,
-                      const struct ral_train_group *g,
-                      struct ral_visual **out, size_t *n, struct ral_arena *a,
-                      struct ral_err *err);
-
 /* An -o DIR that may be written; tried before the work begins. */
 int ral_training_out_check(const char *out, bool force, struct ral_err *err);
 /* Writes the checkpoint out, whole or not at all. */
-int ral_training_save(const struct ral_policy *p, const char *out, bool force,
+int ral_training_save(struct ral_policy *p, const char *out, bool force,
                       const char *recipe, struct ral_err *err);
-
-/* Of the attention term, for ral_training_metrics. */
-json_t *ral_attention_metrics(const struct ral_step_stats *t);
 
 /* The metrics of one optimiser step and more (taken over; may be NULL); a new
  * object, or NULL. */
 json_t *ral_training_metrics(const char *program, const struct ral_state *s,
                              const struct ral_step_stats *t, double lr,
                              double seconds, json_t *more);
+
+/* A measurement for people: "-" where it was not made. */
+const char *ral_measured(const struct ral_step_stats *t, const char *name,
+                         char text[32]);
 
 #endif

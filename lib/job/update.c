@@ -12,13 +12,15 @@ struct update {
     const struct ral_update_job *job;
     const struct ral_common *common;
     const struct ral_log *log;
+    struct ral_dev *dev;
     struct ral_policy policy;
     struct ral_model *ref;
     struct ral_objective objective;
     struct ral_held held;
     struct ral_metrics metrics;
     struct ral_progress progress;
-    struct ral_arena a, batch;
+    struct ral_space a;
+    struct ral_arena batch;
     double began_s, began_cpu_s; // of reading the stream
     struct ral_err *err;
 };
@@ -30,19 +32,16 @@ static int out_of_memory(struct update *u)
 
 /* ---- supervised fine-tuning ---- */
 
-/* A row's pictures are in memory already: source is its prompt. */
-static int row_pictures(void *ctx, const struct ral_train_group *g,
-                        bool teacher, struct ral_visual **out, size_t *n,
-                        struct ral_arena *a, struct ral_err *err)
+/* A row's visuals are in memory already: source is its prompt. */
+static int row_visuals(void *ctx, const struct ral_train_group *g,
+                       bool teacher, const struct ral_visual **out, size_t *n,
+                       struct ral_arena *a, struct ral_err *err)
 {
     const struct ral_prompt *p = g->source;
 
-    (void)ctx;
-    (void)teacher;
-    (void)a;
-    (void)err;
-    *n = p->nvisual;
+    (void)ctx, (void)teacher, (void)a, (void)err;
     *out = p->visual;
+    *n = p->nvisual;
     return 0;
 }
 
@@ -156,7 +155,8 @@ static int run_sft(struct update *u, char *const *inputs, size_t n)
         ral_source_release(&source);
         return rc;
     }
-    u->objective.pictures = row_pictures;
+    u->objective.visuals = row_visuals;
+    ral_objective_add(&u->objective, &ral_term_cross_entropy, 1);
     ral_progress_begin(&u->progress, u->log, "trained", "steps",
                        (size_t)u->job->steps);
     for (int64_t i = 0; rc == 0 && i < u->job->steps; i++)
@@ -169,36 +169,25 @@ static int run_sft(struct update *u, char *const *inputs, size_t n)
 
 /* ---- policy gradient ---- */
 
-static int stream_pictures(void *ctx, const struct ral_train_group *g,
-                           bool teacher, struct ral_visual **out, size_t *n,
-                           struct ral_arena *a, struct ral_err *err)
+static int stream_visuals(void *ctx, const struct ral_train_group *g,
+                          bool teacher, const struct ral_visual **out,
+                          size_t *n, struct ral_arena *a, struct ral_err *err)
 {
     struct update *u = ctx;
 
     (void)teacher;
-    return ral_held_pictures(&u->held, &u->policy.processor, g, out, n, a,
-                             err);
+    return ral_held_visuals(&u->held, &u->policy.processor, g, out, n, a, err);
 }
 
 static int rl_metrics(struct update *u, const struct ral_step_stats *t,
                       double seconds)
 {
-    const size_t R = t->response_tokens ? t->response_tokens : 1;
-    json_t *more = ral_attention_metrics(t);
-    json_t *pg = json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "reward",
-                           ral_json_number(u->held.reward), "kl",
-                           ral_json_number(t->pg.kl / (double)R),
-                           "clip_fraction",
-                           ral_json_number(t->pg.clipped / (double)R), "dlogp",
-                           ral_json_number(t->pg.dlogp / (double)R),
-                           "dlogp_max", ral_json_number(t->pg.dlogp_max),
-                           "batch_seconds",
-                           ral_json_number(ral_now_s() - u->began_s),
-                           "batch_cpu_seconds",
-                           ral_json_number(ral_cpu_s() - u->began_cpu_s));
+    json_t *more = json_pack("{s:o,s:o,s:o}", "reward",
+                             ral_json_number(u->held.reward), "batch_seconds",
+                             ral_json_number(ral_now_s() - u->began_s),
+                             "batch_cpu_seconds",
+                             ral_json_number(ral_cpu_s() - u->began_cpu_s));
 
-    json_object_update(more, pg);
-    json_decref(pg);
     return ral_metrics_put(&u->metrics,
                            ral_training_metrics("ral-update", &u->policy.state,
                                                 t, u->objective.adamw.lr,
@@ -213,6 +202,7 @@ static int rl_update(void *ctx, const struct ral_train_group *const *g,
     struct ral_state *s = &u->policy.state;
     struct ral_step_stats t;
     const double began = ral_now_s();
+    char jsd[32], dlogp[32];
     int rc;
 
     u->objective.adamw = ral_optim_now(&u->job->optim, s);
@@ -225,16 +215,14 @@ static int rl_update(void *ctx, const struct ral_train_group *const *g,
                  number, of);
     else
         ral_debug(u->log,
-                  "update %zu of %zu: loss %.5f, J %.3g nats, |dlogp| %.3g, "
+                  "update %zu of %zu: loss %.5f, J %s nats, |dlogp| %s, "
                   "gradient norm %.3f",
-                  number, of, t.loss,
-                  t.attn_rows ? t.jsd / (double)t.attn_rows : 0,
-                  t.pg.dlogp / (double)(t.response_tokens ? t.response_tokens
-                                                          : 1),
-                  t.grad_norm);
+                  number, of, t.loss, ral_measured(&t, "jsd", jsd),
+                  ral_measured(&t, "dlogp", dlogp), t.grad_norm);
     return rl_metrics(u, &t, ral_now_s() - began);
 }
 
+/* What the reference must share with the policy: all that config.json says. */
 static int open_reference(struct update *u)
 {
     int rc;
@@ -247,7 +235,7 @@ static int open_reference(struct update *u)
     char *dir = ral_checkpoint_resolve(u->job->ref, u->err);
     if (!dir)
         return -u->err->code;
-    rc = ral_model_open(&u->ref, dir, &u->policy.nn, false, u->err);
+    rc = ral_model_open(&u->ref, dir, u->dev, false, u->err);
     if (rc == 0 && memcmp(&u->ref->config, &u->policy.model->config,
                           sizeof u->ref->config))
         rc = ral_err_set(u->err, -RAL_EINVAL,
@@ -259,16 +247,42 @@ static int open_reference(struct update *u)
     return rc;
 }
 
+/* Policy gradient, and by their weights the divergence from a reference and
+ * the attention term. */
+static int rl_terms(struct update *u)
+{
+    const struct ral_update_job *j = u->job;
+    struct ral_objective *o = &u->objective;
+    struct ral_pg pg = {.eps_low = j->epsilon,
+                        .eps_high = j->epsilon_high < 0 ? j->epsilon
+                                                        : j->epsilon_high};
+    struct ral_term *attention;
+    int rc;
+
+    if ((rc = ral_pg_find(&pg.type, j->loss_type, u->err)) < 0)
+        return rc;
+    ral_objective_add(o, &ral_term_policy_gradient, 1)->pg = pg;
+    if (j->beta > 0)
+        ral_objective_add(o, &ral_term_reference_kl, j->beta)->pg = pg;
+    if (j->attn_coef <= 0)
+        return 0;
+    attention = ral_objective_add(o, &ral_term_attention, j->attn_coef);
+    if ((rc = ral_reduce_parse(&attention->reduce, j->attn_reduce, u->err)) < 0)
+        return rc;
+    return ral_job_look(&j->attn, u->policy.model, &o->look, u->err);
+}
+
 static int run_rl(struct update *u, char *const *inputs, size_t ninputs)
 {
     const struct ral_update_job *j = u->job;
+    const struct ral_config *c = &u->policy.model->config;
     const struct ral_held_conf conf = {
         .max_record = j->max_record,
         .media_root = j->data.media_root,
         .digest = j->allow_stale ? NULL : u->policy.digest,
-        .layers = u->policy.model->config.layers,
+        .look = j->attn_coef > 0 ? &u->objective.look : NULL,
+        .heads = c->heads,
         .advantages = true,
-        .attention = j->attn_coef > 0,
         .reference = j->beta > 0,
     };
     size_t parts;
@@ -276,7 +290,7 @@ static int run_rl(struct update *u, char *const *inputs, size_t ninputs)
 
     u->began_s = ral_now_s();
     u->began_cpu_s = ral_cpu_s();
-    if ((rc = open_reference(u)) < 0 ||
+    if ((rc = rl_terms(u)) < 0 || (rc = open_reference(u)) < 0 ||
         (rc = ral_held_read(&u->held, &conf, inputs, ninputs, u->err)) < 0)
         return rc;
     if (u->held.failed)
@@ -293,7 +307,7 @@ static int run_rl(struct update *u, char *const *inputs, size_t ninputs)
                  "equal weights the attention term and its gradient are 0; "
                  "raise num_mini_batches or num_iterations",
                  j->attn_coef);
-    u->objective.pictures = stream_pictures;
+    u->objective.visuals = stream_visuals;
     u->objective.temperature =
         u->held.info.greedy ? 1.0f : (float)u->held.info.temperature;
     u->policy.state.step++;
@@ -301,27 +315,17 @@ static int run_rl(struct update *u, char *const *inputs, size_t ninputs)
                             u->common->seed, u->log, rl_update, u, u->err);
 }
 
-static int set_objective(struct update *u)
+static int check_options(struct update *u, size_t ninputs)
 {
     const struct ral_update_job *j = u->job;
-    struct ral_objective *o = &u->objective;
-    int rc;
 
-    *o = (struct ral_objective){
-        .task = j->sft ? RAL_TASK_SFT : RAL_TASK_RL,
-        .pg = {.eps_low = j->epsilon,
-               .eps_high = j->epsilon_high < 0 ? j->epsilon : j->epsilon_high,
-               .beta = j->beta},
-        .temperature = 1,
-        .attn_coef = j->attn_coef,
-        .max_grad_norm = j->sft ? j->sft_optim.max_grad_norm
-                                : j->optim.max_grad_norm,
-        .micro_tokens = (size_t)j->micro_tokens,
-        .ctx = u,
-    };
-    if ((rc = ral_pg_find(&o->pg.type, j->loss_type, u->err)) < 0 ||
-        (rc = ral_reduce_parse(&o->attn_reduce, j->attn_reduce, u->err)) < 0)
-        return rc;
+    if (j->sft && (ninputs > 1 || j->steps < 0))
+        return ral_err_set(u->err, -RAL_EUSAGE,
+                           "--sft takes one file of rows and --steps of 0 or "
+                           "more");
+    if (j->split && !j->sft)
+        return ral_err_set(u->err, -RAL_EUSAGE,
+                           "--split names rows, which --sft takes");
     return j->sft ? ral_optim_check(&j->sft_optim, "sft", u->err)
                   : ral_optim_check(&j->optim, "update", u->err);
 }
@@ -330,19 +334,25 @@ static int start(struct update *u, size_t ninputs)
 {
     const struct ral_update_job *j = u->job;
     const struct ral_prompt_conf prompts = ral_data_prompts(&j->data);
+    const struct ral_machine_conf machine = ral_job_machine(
+        u->common, j->cpu, j->sft ? j->sft_backward : j->backward);
     int rc;
 
-    if (j->sft && ninputs > 1)
-        return ral_err_set(u->err, -RAL_EUSAGE, "--sft takes one file of rows");
-    if (j->split && !j->sft)
-        return ral_err_set(u->err, -RAL_EUSAGE,
-                           "--split names rows, which --sft takes");
-    if ((rc = set_objective(u)) < 0 ||
+    if ((rc = check_options(u, ninputs)) < 0 ||
         (rc = ral_training_out_check(j->out, j->force, u->err)) < 0 ||
-        (rc = ral_policy_open(&u->policy, j->model, j->cpu,
-                              u->common->threads, j->sft ? "sft" : "update",
-                              &prompts, u->err)) < 0)
+        (rc = ral_machine_open(&u->dev, &machine, u->err)) < 0 ||
+        (rc = ral_policy_open(&u->policy, j->model, u->dev,
+                              j->sft ? "sft" : "update", &prompts, u->err)) <
+            0)
         return rc;
+    ral_space_init(&u->a, u->dev);
+    u->objective = (struct ral_objective){
+        .temperature = 1,
+        .max_grad_norm = j->sft ? j->sft_optim.max_grad_norm
+                                : j->optim.max_grad_norm,
+        .micro_tokens = (size_t)j->micro_tokens,
+        .ctx = u,
+    };
     return ral_metrics_open(&u->metrics, u->common->log, u->err);
 }
 
@@ -364,7 +374,8 @@ int ral_update_run(const struct ral_update_job *job,
     ral_held_release(&u.held);
     ral_model_close(u.ref);
     ral_policy_close(&u.policy);
-    ral_arena_release(&u.a);
+    ral_space_release(&u.a);
     ral_arena_release(&u.batch);
+    ral_dev_close(u.dev);
     return rc;
 }

@@ -11,26 +11,33 @@ size_t ral_look_planes(const struct ral_config *c,
     return look->layers * (look->each ? c->heads : 1);
 }
 
-int ral_look_layers(const struct ral_config *c, const int32_t *list, size_t n,
-                    int32_t *out, struct ral_err *err)
+int ral_look_init(struct ral_look_conf *look, const struct ral_config *c,
+                  const int64_t *layer, size_t n, bool each,
+                  struct ral_err *err)
 {
-    const int32_t L = (int32_t)c->layers;
+    const int64_t L = (int64_t)c->layers;
+    int32_t *out = look->layer;
 
+    assert(n <= sizeof look->layer / sizeof *look->layer);
+    look->layers = n;
+    look->each = each;
     for (size_t i = 0; i < n; i++) {
-        const int32_t l = list[i] < 0 ? L + list[i] : list[i];
+        const int64_t l = layer[i] < 0 ? L + layer[i] : layer[i];
         size_t k = i;
 
         if (l < 0 || l >= L)
             return ral_err_set(err, -RAL_EUSAGE,
-                               "attn_layers: layer %d; the model has %d, 0 to "
-                               "%d or -1 to -%d",
-                               list[i], L, L - 1, L);
+                               "attn_layers: there is no layer %lld; the model "
+                               "has 0 to %lld, or -%lld to -1",
+                               (long long)layer[i], (long long)L - 1,
+                               (long long)L);
         for (; k > 0 && out[k - 1] > l; k--)
             out[k] = out[k - 1];
-        out[k] = l;
+        out[k] = (int32_t)l;
         if (k > 0 && out[k - 1] == l)
             return ral_err_set(err, -RAL_EUSAGE,
-                               "attn_layers: layer %d stands there twice", l);
+                               "attn_layers: layer %lld stands there twice",
+                               (long long)l);
     }
     return 0;
 }

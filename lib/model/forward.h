@@ -6,11 +6,11 @@
 #include "model/pack.h"
 #include "model/tower.h"
 
-/* Whose attention rows are asked for. */
+/* Whose attention rows are asked for; zero: nobody's. */
 struct ral_look_conf {
-    const int32_t *layer; // [layers], ascending, from 0; each once
-    size_t layers;        // 0: none are wanted
-    bool each;            // of each head, else of their mean
+    int32_t layer[64]; // [layers], ascending, from 0; each once
+    size_t layers;
+    bool each;         // of each head, else of their mean
 };
 
 /* Planes of rows: layers times heads, or layers. */
@@ -18,11 +18,12 @@ size_t ral_look_planes(const struct ral_config *c,
                        const struct ral_look_conf *look);
 
 /**
- * A list of layers, -1 the last, as ascending numbers from 0 into out[n].
- * -RAL_EUSAGE for one that the model lacks, or that stands there twice.
+ * From a list of up to 64 layers, -1 the last. -RAL_EUSAGE for one that the
+ * model lacks, or that stands there twice.
  */
-int ral_look_layers(const struct ral_config *c, const int32_t *list, size_t n,
-                    int32_t *out, struct ral_err *err);
+int ral_look_init(struct ral_look_conf *look, const struct ral_config *c,
+                  const int64_t *layer, size_t n, bool each,
+                  struct ral_err *err);
 
 /* What a kept forward leaves for its backward; lives in the space. */
 struct ral_tape {

@@ -102,3 +102,10 @@ void ral_source_release(struct ral_source *s)
     free(s->where);
     memset(s, 0, sizeof *s);
 }
+
+struct ral_prompt_conf ral_data_prompts(const struct ral_data_settings *d)
+{
+    return (struct ral_prompt_conf){d->system_prompt, d->prompt_suffix,
+                                    d->response_template,
+                                    (enum ral_media_order)d->media_order};
+}

@@ -3,6 +3,7 @@
 #define RAL_SOURCE_H
 
 #include "conf/recipe.h"
+#include "prompt/prompt.h"
 #include "prompt/rows.h"
 #include "text/template.h"
 
@@ -63,6 +64,9 @@ void ral_source_release(struct ral_source *s); // accepts a zeroed one
                      "further ones of data.validation"),                       \
         RAL_SET_LIST("data.test_where", &(d)->test_where,                      \
                      "further ones of data.test")
+
+/* The prompt settings of data.*. */
+struct ral_prompt_conf ral_data_prompts(const struct ral_data_settings *d);
 
 /* "k/n" with 1 <= k <= n; NULL or "" is 1/1 and gives *n = 0. */
 int ral_shard_parse(const char *text, uint64_t *k, uint64_t *n,

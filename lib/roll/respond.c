@@ -1,10 +1,12 @@
-/* lib/job/respond.c - rows to responses, in batches. */
-#include "job/respond.h"
+/* lib/roll/respond.c - rows to responses, in batches. */
+#include "roll/respond.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/each.h"
+#include "base/failures.h"
 #include "base/file.h"
 #include "rl/attn_policy.h"
 
@@ -22,13 +24,14 @@ struct item {
 
 struct respond {
     const struct ral_respond_conf *conf;
-    const struct ral_policy *policy;
+    const struct ral_model *model;
     struct ral_rows *rows;
     struct ral_generation gen;
     struct item *item; // [cap] of the batch
     size_t n, cap, tokens;
     struct ral_respond_stats *stats;
-    struct ral_arena batch, scratch;
+    struct ral_arena batch;
+    struct ral_space scratch;
     struct ral_arena *load; // [threads] of the batch's prompts
     struct ral_progress progress;
     struct ral_err *err;
@@ -41,20 +44,25 @@ static int out_of_memory(struct respond *r)
 
 /* ---- responses ---- */
 
-/* alpha rows to policy rows, P + t numbers each, one after another. */
+/* Rows of all keys to rows without self, renormalised: plane by plane, P + t
+ * numbers for each token t. look[t]: planes of P + t + 1 numbers. */
 static int set_attention(struct respond *r, struct ral_sample *s,
-                         float *const *alpha, size_t P)
+                         const float *const *look, size_t P)
 {
+    const size_t planes = ral_look_planes(&r->model->config, &r->conf->look);
     float *flat;
+    size_t n;
 
-    if (ral_attn_count(P, s->T, &s->attn_n) < 0 ||
+    if (planes == 0)
+        return 0;
+    if (ral_attn_count(P, s->T, &n) < 0 ||
+        __builtin_mul_overflow(planes, n, &s->attn_n) ||
         !(flat = RAL_NEW(&r->batch, float, s->attn_n)))
         return out_of_memory(r);
     s->attn = flat;
-    for (size_t t = 0; t < s->T; t++) {
-        ral_attn_normalize(P + t, alpha[t], flat);
-        flat += P + t;
-    }
+    for (size_t p = 0; p < planes; p++)
+        for (size_t t = 0; t < s->T; flat += P + t, t++)
+            ral_attn_normalize(P + t, look[t] + p * (P + t + 1), flat);
     return 0;
 }
 
@@ -80,7 +88,7 @@ static int set_ends(struct respond *r, struct ral_sample *s, size_t n)
         bool cut;
 
         part.len = 0;
-        rc = ral_tokenizer_decode(r->policy->processor.tokenizer, s->ids + from,
+        rc = ral_tokenizer_decode(r->conf->processor->tokenizer, s->ids + from,
                                   t + 1 - from, true, &part);
         cut = is_cut(&part) && t - from < 3; // no character has five bytes
         end = at + part.len - (cut ? 3 : 0);
@@ -104,7 +112,7 @@ static int set_text(struct respond *r, struct ral_sample *s)
 {
     const size_t n = s->finish == RAL_FINISH_STOP ? s->T - 1 : s->T;
     struct ral_buf text = {0};
-    int rc = ral_tokenizer_decode(r->policy->processor.tokenizer, s->ids, n,
+    int rc = ral_tokenizer_decode(r->conf->processor->tokenizer, s->ids, n,
                                   true, &text);
 
     if (rc == 0 &&
@@ -129,17 +137,53 @@ static int finish_sample(struct respond *r, struct ral_sample *s,
     r->stats->tokens += g->T;
     if ((rc = set_text(r, s)) < 0)
         return rc;
-    return set_attention(r, s, g->alpha, P);
+    return set_attention(r, s, g->look, P);
+}
+
+/* From planes of all tokens to one array a token, as ral_generate gives them. */
+static int split_look(struct respond *r, const struct ral_pack *pack,
+                      size_t planes, const float *all, const float **look)
+{
+    const size_t plane = pack->look[pack->R];
+
+    for (size_t k = 0; k < pack->R; k++) {
+        const size_t n = pack->keys[k];
+        float *to = RAL_NEW(&r->batch, float, planes * n);
+
+        if (!to)
+            return out_of_memory(r);
+        look[k] = to;
+        for (size_t p = 0; p < planes; p++)
+            for (size_t j = 0; j < n; j++)
+                *to++ = all[p * plane + pack->look[k] + j];
+    }
+    return 0;
+}
+
+static int score(struct respond *r, const struct ral_pack *pack, float *logp,
+                 const float **look)
+{
+    const size_t planes = ral_look_planes(&r->model->config, &r->conf->look);
+    float *all = RAL_NEW(&r->scratch.host, float,
+                         planes * pack->look[pack->R]);
+    int rc;
+
+    if (!all)
+        return out_of_memory(r);
+    rc = ral_score(r->model, pack, ral_sampling_tau(&r->gen.sampling),
+                   &r->conf->look, logp, all, &r->scratch, r->err);
+    return rc < 0 ? rc : split_look(r, pack, planes, all, look);
 }
 
 /* Responses that the rows hold: one uncached forward over all of them. */
 static int score_given(struct respond *r, struct ral_pack_group *g, size_t n,
                        struct item *const *ready, struct ral_generated *out)
 {
-    const struct ral_mark mark = ral_arena_mark(&r->scratch);
+    const struct ral_space_mark mark = ral_space_mark(&r->scratch);
     struct ral_response *resp = RAL_NEW(&r->batch, struct ral_response, n + 1);
     struct ral_pack pack;
-    float **alpha, *logp;
+    const float **look;
+    float *logp;
     size_t at = 0;
     int rc;
 
@@ -151,19 +195,13 @@ static int score_given(struct respond *r, struct ral_pack_group *g, size_t n,
     }
     if (!resp)
         return out_of_memory(r);
-    if ((rc = ral_pack_build(&pack, r->policy->model, g, n, &r->scratch,
-                             r->err)) < 0)
+    if ((rc = ral_pack_build(&pack, r->model, g, n, &r->scratch, r->err)) < 0)
         return rc;
-    alpha = RAL_NEW(&r->batch, float *, pack.R + 1);
+    look = RAL_NEW(&r->batch, const float *, pack.R + 1);
     logp = RAL_NEW(&r->batch, float, pack.R + 1);
-    if (!alpha || !logp)
+    if (!look || !logp)
         return out_of_memory(r);
-    for (size_t k = 0; k < pack.R; k++)
-        if (!(alpha[k] = RAL_NEW(&r->batch, float, pack.keys[k])))
-            return out_of_memory(r);
-    rc = ral_score(r->policy->model, &pack,
-                   ral_sampling_tau(&r->gen.sampling), logp, alpha,
-                   &r->scratch, r->err);
+    rc = score(r, &pack, logp, look);
     if (rc < 0 && n == 1)
         ral_err_at(r->err, "record %s", ready[0]->id);
     else if (rc < 0)
@@ -174,11 +212,11 @@ static int score_given(struct respond *r, struct ral_pack_group *g, size_t n,
             .T = ready[i]->prompt.T,
             .stopped = true,
             .logp = logp + at,
-            .alpha = alpha + at,
+            .look = look + at,
         };
         at += out[i].T;
     }
-    ral_arena_rewind(&r->scratch, mark);
+    ral_space_rewind(&r->scratch, mark);
     return rc;
 }
 
@@ -197,15 +235,15 @@ static int generate(struct respond *r, struct item *const *ready, size_t n,
         g[i] = (struct ral_pack_group){
             .prompt = p->ids,
             .P = p->P,
-            .picture = p->visual,
-            .npicture = p->nvisual,
+            .visual = p->visual,
+            .nvisual = p->nvisual,
         };
     }
     if (n == 0)
         return 0;
     if (r->conf->given)
         return score_given(r, g, n, ready, out);
-    return ral_generate(r->policy->model, &r->gen, g, id, n, out, &r->batch,
+    return ral_generate(r->model, &r->gen, g, id, n, out, &r->batch,
                         &r->scratch, r->err);
 }
 
@@ -218,7 +256,7 @@ static void release_batch(struct respond *r)
     }
     r->n = r->tokens = 0;
     ral_arena_reset(&r->batch);
-    for (int i = 0; i < r->policy->nn.threads; i++)
+    for (int i = 0; i < r->model->dev->threads; i++)
         ral_arena_reset(&r->load[i]);
 }
 
@@ -272,7 +310,7 @@ static int run_batch(struct respond *r)
 static int check_length(const struct respond *r, struct item *it,
                         const char *where)
 {
-    const size_t most = r->policy->model->config.positions;
+    const size_t most = r->model->config.positions;
     const size_t more = r->conf->given ? it->prompt.T : r->gen.max_tokens;
 
     if (it->prompt.P + more <= most)
@@ -301,7 +339,7 @@ static void build(const struct respond *r, struct item *it,
     char where[300];
 
     snprintf(where, sizeof where, "%s:%zu", ral_rows_name(r->rows), it->line);
-    it->rc = ral_prompt_build(&it->prompt, &r->policy->processor, it->row,
+    it->rc = ral_prompt_build(&it->prompt, r->conf->processor, it->row,
                               r->conf->source->root, where,
                               r->conf->given ? RAL_RESPONSE_GIVEN
                                              : RAL_RESPONSE_NONE,
@@ -343,19 +381,26 @@ static int too_many(const struct respond *r, size_t of)
                        r->stats->failed > 1 ? " (and more rows failed)" : "");
 }
 
+struct building {
+    const struct respond *r;
+    struct item *it;
+};
+
+static void build_one(void *ctx, size_t i)
+{
+    const struct building *b = ctx;
+
+    build(b->r, b->it + i, b->r->load + i);
+}
+
 /* The prompts of n rows from first on, of which each thread has one. */
 static int build_rows(struct respond *r, size_t first, size_t n, size_t of)
 {
     struct item *it = r->item + first;
+    struct building b = {r, it};
     int rc = 0;
 
-    if (n == 1) {
-        build(r, it, r->load);
-    } else {
-#pragma omp parallel for schedule(static, 1) num_threads(r->policy->nn.threads)
-        for (size_t i = 0; i < n; i++)
-            build(r, it + i, r->load + i);
-    }
+    ral_each(r->model->dev->threads, n, build_one, &b);
     for (size_t i = 0; i < n && rc == 0; i++)
         if ((rc = settle(r, it + i)) == 0)
             rc = too_many(r, of);
@@ -365,7 +410,7 @@ static int build_rows(struct respond *r, size_t first, size_t n, size_t of)
 static int run_rows(struct respond *r)
 {
     const size_t total = ral_rows_count(r->rows), all = ral_rows_all(r->rows);
-    const size_t threads = (size_t)r->policy->nn.threads;
+    const size_t threads = (size_t)r->model->dev->threads;
     struct ral_row row;
     size_t first = 0; // of the rows whose prompts are not built
     int rc = 0, more;
@@ -398,21 +443,23 @@ int ral_respond(const struct ral_respond_conf *conf, struct ral_rows *rows,
 {
     struct respond r = {
         .conf = conf,
-        .policy = conf->policy,
+        .model = conf->model,
         .rows = rows,
         .gen = {.sampling = conf->sampling,
                 .samples = conf->given ? 1 : conf->samples,
                 .max_tokens = conf->max_tokens,
-                .stop = conf->policy->processor.stop,
-                .nstop = conf->policy->processor.nstop},
+                .stop = conf->processor->stop,
+                .nstop = conf->processor->nstop,
+                .look = conf->look},
         .cap = conf->batch ? conf->batch : BATCH_ROWS,
         .stats = stats,
         .err = err,
     };
-    const size_t threads = (size_t)conf->policy->nn.threads;
+    const size_t threads = (size_t)conf->model->dev->threads;
     int rc;
 
     memset(stats, 0, sizeof *stats);
+    ral_space_init(&r.scratch, conf->model->dev);
     r.item = calloc(r.cap, sizeof *r.item);
     r.load = calloc(threads, sizeof *r.load);
     if (!r.item || !r.load) {
@@ -429,7 +476,7 @@ int ral_respond(const struct ral_respond_conf *conf, struct ral_rows *rows,
         ral_warn(conf->log, "%zu of %zu rows failed; the first: %s",
                  stats->failed, stats->rows, stats->first);
     ral_arena_release(&r.batch);
-    ral_arena_release(&r.scratch);
+    ral_space_release(&r.scratch);
     for (size_t i = 0; i < threads; i++)
         ral_arena_release(&r.load[i]);
     free(r.load);

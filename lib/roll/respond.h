@@ -1,9 +1,10 @@
-/* lib/job/respond.h - rows to responses, in batches. */
-#ifndef RAL_JOB_RESPOND_H
-#define RAL_JOB_RESPOND_H
+/* lib/roll/respond.h - rows to responses, in batches. */
+#ifndef RAL_RESPOND_H
+#define RAL_RESPOND_H
 
-#include "job/policy.h"
+#include "base/log.h"
 #include "model/generate.h"
+#include "prompt/prompt.h"
 #include "prompt/source.h"
 #include "stream/group.h"
 
@@ -21,9 +22,11 @@ typedef int ral_respond_fn(void *ctx, const struct ral_responded *it,
                            struct ral_err *err);
 
 struct ral_respond_conf {
-    const struct ral_policy *policy;
+    const struct ral_model *model;
+    const struct ral_processor *processor;
     const struct ral_source *source; // with what else its rows shall be
     struct ral_sampling sampling;
+    struct ral_look_conf look;  // attention rows to hand over
     size_t samples, max_tokens; // of a prompt; of a response
     size_t batch;               // prompts decoded together; 0: by their size
     bool given;                 // score the responses that the rows hold
