@@ -27,21 +27,27 @@ static const struct tiny_sizes odd = {
 static const struct {
     const char *name;
     struct ral_sampling sampling;
+    bool every; // head of the first and the last layer; else the last's mean
     /* XXH3-64 of everything that check_model() reads from the first way: see
      * hash_all(). Printed by each run; a change of it means that the forward
      * has other bits than before, or that fixture_a, the prompts
      * above or the random weights were changed. */
     uint64_t hash;
 } model[] = {
-    {"fixture_a", {0.9, 0.95, 60, 11, 2}, 0x0d00f2b62f1ea657},
-    {"odd sizes", {1, 1, 0, 5, 0}, 0x6e702cc7a40e0e70},
+    {"fixture_a", {0.9, 0.95, 60, 11, 2}, false,
+     0x0d00f2b62f1ea657},
+    {"odd sizes", {1, 1, 0, 5, 0}, false, 0x6e702cc7a40e0e70},
+    {"every head", {1, 1, 0, 5, 0}, true, 0xe8ec32ea8c30f9d3},
 };
+enum { MODELS = sizeof model / sizeof *model };
 
 struct bench {
     char how[96]; // for messages
-    struct ral_nn nn;
+    struct ral_dev *dev;
     struct ral_model *m;
-    struct ral_arena a, keep;
+    struct ral_space a;
+    struct ral_arena keep;
+    size_t planes;
     struct ral_generation gen;
     struct tiny_prompt prompt[PROMPTS];
     int32_t stop[STOPS];
@@ -64,16 +70,23 @@ static void open_bench(struct bench *b, int which, const char *cpu,
 {
     struct ral_err err = {0};
     char *dir = which ? strdup(odd_dir) : golden_path("fixture_a");
+    int32_t last;
 
     memset(b, 0, sizeof(*b));
-    tiny_nn(&b->nn, cpu, threads);
-    TINY_OK(ral_model_open(&b->m, dir, &b->nn, false, &err));
+    b->dev = tiny_dev(cpu, threads);
+    TINY_OK(ral_model_open(&b->m, dir, b->dev, false, &err));
+    ral_space_init(&b->a, b->dev);
+    last = (int32_t)b->m->config.layers - 1;
     free(dir);
     b->gen = (struct ral_generation){.sampling = model[which].sampling,
                                      .samples = G,
                                      .max_tokens = MAX,
                                      .stop = b->stop,
                                      .nstop = STOPS};
+    b->gen.look = (struct ral_look_conf){
+        {model[which].every ? 0 : last, last}, model[which].every ? 2 : 1,
+        model[which].every};
+    b->planes = ral_look_planes(&b->m->config, &b->gen.look);
     for (int32_t i = 0; i < STOPS; i++)
         b->stop[i] = 7 + i * (which ? 43 : 40);
     for (size_t i = 0; i < PROMPTS; i++)
@@ -84,9 +97,9 @@ static void open_bench(struct bench *b, int which, const char *cpu,
 static void close_bench(struct bench *b)
 {
     ral_model_close(b->m);
-    ral_nn_release(&b->nn);
-    ral_arena_release(&b->a);
+    ral_space_release(&b->a);
     ral_arena_release(&b->keep);
+    ral_dev_close(b->dev);
 }
 
 /* Prompts order[0..n) with S samples each, together; out[k * S + s]. */
@@ -134,8 +147,25 @@ static void expect_same(const struct bench *b, const struct ral_generated *x,
                       (int)want->ids[t]);
     expect_bits(x->logp, want->logp, x->T, what, 0);
     for (size_t t = 0; t < x->T; t++)
-        expect_bits(x->alpha[t], want->alpha[t], shape[prompt].P + t + 1, what,
-                    t);
+        expect_bits(x->look[t], want->look[t],
+                    b->planes * (shape[prompt].P + t + 1), what, t);
+}
+
+/* From planes of all tokens to one array a token, as ral_generate has them. */
+static const float **by_token(struct bench *b, const struct ral_pack *pack,
+                              const float *planes)
+{
+    const float **out = RAL_NEW(&b->a.host, const float *, pack->R);
+
+    for (size_t r = 0; r < pack->R; r++) {
+        float *x = RAL_NEW(&b->a.host, float, b->planes * pack->keys[r]);
+
+        out[r] = x;
+        for (size_t p = 0; p < b->planes; p++, x += pack->keys[r])
+            memcpy(x, planes + p * pack->look[pack->R] + pack->look[r],
+                   pack->keys[r] * sizeof *x);
+    }
+    return out;
 }
 
 /* Scores want's responses in one pack of n groups and compares. Group k holds
@@ -149,7 +179,8 @@ static void expect_scored(struct bench *b, const struct ral_generated *want,
     const struct ral_generated *w[SAMPLES];
     struct ral_err err = {0};
     struct ral_pack pack;
-    float *logp, **alpha;
+    float *logp, *planes;
+    const float **look;
     size_t at = 0;
 
     for (size_t k = 0; k < n; k++) {
@@ -161,19 +192,18 @@ static void expect_scored(struct bench *b, const struct ral_generated *want,
         g[k] = tiny_group(&b->prompt[order[k]], r + k * S, S);
     }
     TINY_OK(ral_pack_build(&pack, b->m, g, n, &b->a, &err));
-    logp = RAL_NEW(&b->a, float, pack.R);
-    alpha = RAL_NEW(&b->a, float *, pack.R);
-    for (size_t i = 0; i < pack.R; i++)
-        alpha[i] = RAL_NEW(&b->a, float, pack.keys[i]);
-    TINY_OK(ral_score(b->m, &pack, ral_sampling_tau(&b->gen.sampling), logp,
-                      alpha, &b->a, &err));
+    logp = RAL_NEW(&b->a.host, float, pack.R);
+    planes = RAL_NEW(&b->a.host, float, b->planes * pack.look[pack.R]);
+    TINY_OK(ral_score(b->m, &pack, ral_sampling_tau(&b->gen.sampling),
+                      &b->gen.look, logp, planes, &b->a, &err));
+    look = by_token(b, &pack, planes);
     for (size_t k = 0; k < n * S; at += w[k++]->T) {
         const struct ral_generated x = {w[k]->ids, w[k]->T, w[k]->stopped,
-                                        logp + at, alpha + at};
+                                        logp + at, look + at};
 
         expect_same(b, &x, w[k], order[k / S], way);
     }
-    ral_arena_reset(&b->a);
+    ral_space_rewind(&b->a, (struct ral_space_mark){0});
 }
 
 static const size_t all[PROMPTS] = {0, 1, 2, 3, 4, 5, 6};
@@ -218,7 +248,7 @@ static void check_scored(struct bench *b, const struct ral_generated *want)
 
 /* Per sample: T, ids, logp, then each policy row, as they lie in memory
  * (little endian on all machines that have these kernels). */
-static uint64_t hash_all(const struct ral_generated *x)
+static uint64_t hash_all(const struct ral_generated *x, size_t planes)
 {
     XXH3_state_t *h = XXH3_createState();
     uint64_t sum;
@@ -231,8 +261,9 @@ static uint64_t hash_all(const struct ral_generated *x)
         XXH3_64bits_update(h, x->ids, T * sizeof *x->ids);
         XXH3_64bits_update(h, x->logp, T * sizeof *x->logp);
         for (size_t t = 0; t < T; t++)
-            XXH3_64bits_update(h, x->alpha[t],
-                               (shape[i / G].P + t + 1) * sizeof(float));
+            XXH3_64bits_update(h, x->look[t],
+                               planes * (shape[i / G].P + t + 1) *
+                                   sizeof(float));
     }
     sum = XXH3_64bits_digest(h);
     XXH3_freeState(h);
@@ -264,19 +295,19 @@ static void check_model(int which)
         struct bench b;
 
         open_bench(&b, which, way[i].cpu, way[i].threads);
-        if (strcmp(b.nn.k.name, way[i].cpu)) { // this processor has it not
+        if (strcmp(b.dev->kernels, way[i].cpu)) { // this processor has it not
             close_bench(&b);
             continue;
         }
         for (size_t k = 0; !way[i].panels && k < b.m->table.n; k++)
-            b.m->w[k].panels = NULL;
+            b.m->w[k].packed = (struct ral_mat){0};
         snprintf(b.how, sizeof b.how, "%s, %s, %d threads%s",
                  model[which].name, way[i].cpu, way[i].threads,
                  way[i].panels ? "" : ", no panels");
         generate(&b, all, PROMPTS, G, got);
         for (size_t k = 0; k < SAMPLES; k++)
             expect_same(&b, &got[k], &want[k], k / G, "decoded together");
-        hash = hash_all(got);
+        hash = hash_all(got, b.planes);
         printf("# %s: %016llx\n", b.how, (unsigned long long)hash);
         expect_scored(&b, want, all, zeros, PROMPTS, G, "scored together");
         if (way[i].thorough) {
@@ -313,9 +344,9 @@ START_TEST(the_test_is_not_empty)
         for (size_t t = 0; t < x[i].T; t++) {
             double sum = 0;
 
-            for (size_t j = 0; j < shape[i / G].P + t + 1; j++)
-                sum += (double)x[i].alpha[t][j];
-            ck_assert_double_eq_tol(sum, 1, 1e-5);
+            for (size_t j = 0; j < b.planes * (shape[i / G].P + t + 1); j++)
+                sum += (double)x[i].look[t][j];
+            ck_assert_double_eq_tol(sum, (double)b.planes, 1e-5 * b.planes);
             ck_assert(x[i].logp[t] < 0 && isfinite(x[i].logp[t]));
         }
     }
@@ -379,7 +410,53 @@ static double lse_of(size_t V, const float *x)
     return log(sum);
 }
 
-/* Draws of ral_sample against probabilities counted here, by its definition:
+/* One row of logits on a machine, to draw from. */
+struct urn {
+    struct ral_dev *dev;
+    struct ral_space a;
+    struct ral_mat x, lse;
+};
+
+static struct urn urn_open(size_t V, const float *x)
+{
+    const double lse = lse_of(V, x);
+    struct urn u = {.dev = tiny_dev("c", 2)};
+
+    ral_space_init(&u.a, u.dev);
+    u.x = ral_mat_put(&u.a, RAL_F32, 1, V, x);
+    u.lse = ral_mat_put(&u.a, RAL_F64, 1, 1, &lse);
+    return u;
+}
+
+static void urn_close(struct urn *u)
+{
+    ral_space_release(&u->a);
+    ral_dev_close(u->dev);
+}
+
+static void urn_draw(struct urn *u, const struct ral_sampling *s, size_t n,
+                     const double *uniform, int32_t *id)
+{
+    const struct ral_space_mark mark = ral_space_mark(&u->a);
+    int32_t *row = RAL_ZNEW(&u->a.host, int32_t, n);
+    const struct ral_op_draw o = {
+        .id = ral_mat_new(&u->a, RAL_I32, 1, n),
+        .logp = ral_mat_f32(&u->a, 1, n),
+        .row = ral_mat_put(&u->a, RAL_I32, 1, n, row),
+        .uniform = ral_mat_put(&u->a, RAL_F64, 1, n, uniform),
+        .x = u->x,
+        .lse = u->lse,
+        .greedy = s->temperature == 0,
+        .top_p = s->top_p,
+        .top_k = s->top_k};
+    struct ral_err err = {0};
+
+    u->dev->ops->draw(u->dev, &o);
+    TINY_OK(ral_get(u->dev, id, o.id, &err));
+    ral_space_rewind(&u->a, mark);
+}
+
+/* Draws against probabilities counted here, by their definition:
  * the top_k largest, of these the least set that reaches top_p. */
 START_TEST(draws_follow_the_distribution)
 {
@@ -392,12 +469,11 @@ START_TEST(draws_follow_the_distribution)
     float x[V];
     double p[V], lse, all_p = 0, kept = 0;
     size_t count[V] = {0}, rank[V], n = V, k = 0;
-    int32_t order[V];
-    float prob[V];
-    struct ral_kernels fn;
+    static double u[N];
+    static int32_t id[N];
+    struct urn urn;
     struct ral_rng r;
 
-    ral_kernels_init(&fn, 0);
     ral_rng_init(&r, 4, 4, 4);
     tiny_fill(&r, V, 0, 1.5, x);
     x[5] = x[17]; // equal ones: the lower id comes first
@@ -420,13 +496,14 @@ START_TEST(draws_follow_the_distribution)
         kept += p[rank[k]] = exp((double)x[rank[k]] - lse);
     for (size_t v = 0; v < V; v++)
         p[v] /= kept;
+    for (uint32_t i = 0; i < N; i++)
+        u[i] = ral_sampling_uniform(&s, 77, i % 8, i / 8);
+    urn = urn_open(V, x);
+    urn_draw(&urn, &s, N, u, id);
+    urn_close(&urn);
     for (uint32_t i = 0; i < N; i++) {
-        const double u = ral_sampling_uniform(&s, 77, i % 8, i / 8);
-        const int32_t id = ral_sample(&s, &fn, V, x, lse, u, prob,
-                                      order);
-
-        ck_assert(id >= 0 && id < V && p[id] > 0);
-        count[id]++;
+        ck_assert(id[i] >= 0 && id[i] < V && p[id[i]] > 0);
+        count[id[i]]++;
     }
     expect_fits(chi_square(V, count, p, N), 3);
 }
@@ -461,7 +538,7 @@ START_TEST(samples_follow_the_model)
     }
     g = tiny_group(&b.prompt[1], r, V);
     TINY_OK(ral_pack_build(&pack, b.m, &g, 1, &b.a, &err));
-    TINY_OK(ral_score(b.m, &pack, 0.7f, logp, NULL, &b.a, &err));
+    TINY_OK(ral_score(b.m, &pack, 0.7f, NULL, logp, NULL, &b.a, &err));
     for (size_t v = 0; v < V; v++)
         p[v] = exp((double)logp[v]);
     for (size_t i = 0; i < N; i++) {
@@ -497,12 +574,12 @@ END_TEST
 static int32_t draw(const struct ral_sampling *s, size_t V, const float *x,
                     double u)
 {
-    struct ral_kernels k;
-    int32_t order[128];
-    float p[128];
+    struct urn urn = urn_open(V, x);
+    int32_t id;
 
-    ral_kernels_init(&k, 0);
-    return ral_sample(s, &k, V, x, lse_of(V, x), u, p, order);
+    urn_draw(&urn, s, 1, &u, &id);
+    urn_close(&urn);
+    return id;
 }
 
 START_TEST(greedy_takes_the_lowest_of_equals)
@@ -572,8 +649,8 @@ int main(int argc, char **argv)
     tcase_set_timeout(t, 240);
     tcase_set_timeout(u, 240);
     tcase_add_unchecked_fixture(t, make_odd, remove_odd);
-    tcase_add_loop_test(t, every_way_gives_the_same_bits, 0, 2);
-    tcase_add_loop_test(t, the_test_is_not_empty, 0, 2);
+    tcase_add_loop_test(t, every_way_gives_the_same_bits, 0, MODELS);
+    tcase_add_loop_test(t, the_test_is_not_empty, 0, MODELS);
     tcase_add_loop_test(t, top_1_equals_greedy, 0, 2);
     tcase_add_loop_test(u, draws_follow_the_distribution, 0, 4);
     tcase_add_test(u, samples_follow_the_model);

@@ -10,11 +10,10 @@
 
 #include <unistd.h>
 
-#include "base/cpu.h"
 #include "base/file.h"
 #include "base/rng.h"
+#include "ckpt/policy.h"
 #include "model/generate.h"
-#include "train/state.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define TINY_SANITIZED 1 // ten times slower, and malloc is theirs
@@ -38,13 +37,40 @@ static inline void tiny_fill(struct ral_rng *r, size_t n, double mean,
                                   (ral_rng_uniform(r) - 0.5));
 }
 
-static inline void tiny_nn(struct ral_nn *nn, const char *cpu, int threads)
+/* The machine that RAL_DEVICE names, with kernels up to cpu; all when NULL. */
+static inline struct ral_dev *tiny_dev(const char *cpu, int threads)
 {
+    const struct ral_machine_conf conf = {
+        .device = getenv("RAL_DEVICE"), .cpu = cpu, .threads = threads};
     struct ral_err err = {0};
-    unsigned flags;
+    struct ral_dev *dev;
 
-    TINY_OK(ral_cpu_flags(&flags, cpu, &err));
-    TINY_OK(ral_nn_init(nn, flags, threads, &err));
+    TINY_OK(ral_machine_open(&dev, &conf, &err));
+    return dev;
+}
+
+/* A machine's numbers on the host: malloc'ed. */
+static inline float *tiny_get(struct ral_dev *dev, struct ral_mat x)
+{
+    float *y = malloc((x.rows * x.cols + 1) * sizeof(*y));
+    struct ral_err err = {0};
+
+    ck_assert(y && x.type == RAL_F32);
+    TINY_OK(ral_get(dev, y, x, &err));
+    return y;
+}
+
+/* Whether both hold the same bits. */
+static inline bool tiny_same(struct ral_dev *dx, struct ral_mat x,
+                             struct ral_dev *dy, struct ral_mat y)
+{
+    float *a = tiny_get(dx, x), *b = tiny_get(dy, y);
+    const bool same = x.rows == y.rows && x.cols == y.cols &&
+                      !memcmp(a, b, x.rows * x.cols * sizeof(*a));
+
+    free(a);
+    free(b);
+    return same;
 }
 
 /* Sizes of a model that reads the fixtures' pictures and tokens. */
@@ -145,9 +171,9 @@ static inline char *tiny_checkpoint(const struct tiny_sizes *z, double scale,
 struct tiny_prompt {
     char id[24];
     int32_t *ids;
-    size_t P, visual;
-    struct ral_visual picture;
-    size_t npicture;
+    size_t P, cells; // cells: visual tokens among the P
+    struct ral_visual visual;
+    size_t nvisual;
 };
 
 /* P tokens: text, of which a picture of h x w patches (0: none) takes the
@@ -163,7 +189,7 @@ static inline void tiny_prompt(struct tiny_prompt *p, size_t P, size_t h,
     memset(p, 0, sizeof(*p));
     snprintf(p->id, sizeof p->id, "row-%llu", (unsigned long long)seed);
     p->P = P;
-    p->visual = n;
+    p->cells = n;
     ral_rng_init(&r, seed, 2, 0);
     p->ids = RAL_NEW(a, int32_t, P);
     for (size_t i = 0; i < P; i++)
@@ -176,9 +202,9 @@ static inline void tiny_prompt(struct tiny_prompt *p, size_t P, size_t h,
     p->ids[at + n] = 303;
     patches = RAL_NEW(a, float, h * w * 96);
     tiny_fill(&r, h * w * 96, 0, 1, patches);
-    p->picture = (struct ral_visual){
+    p->visual = (struct ral_visual){
         .t = 1, .h = h, .w = w, .frames = 2, .patches = patches};
-    p->npicture = 1;
+    p->nvisual = 1;
 }
 
 static inline struct ral_pack_group tiny_group(const struct tiny_prompt *p,
@@ -187,8 +213,8 @@ static inline struct ral_pack_group tiny_group(const struct tiny_prompt *p,
 {
     return (struct ral_pack_group){.prompt = p->ids,
                                    .P = p->P,
-                                   .picture = &p->picture,
-                                   .npicture = p->npicture,
+                                   .visual = &p->visual,
+                                   .nvisual = p->nvisual,
                                    .response = r,
                                    .G = G};
 }
