@@ -67,6 +67,42 @@ for f in lib/*/*.[ch]; do
 done | sort -u | cut -d' ' -f1 | uniq -d >"$found"
 none 'file names are unique in lib'
 
+# Numbers belong to machines: a host cannot look at a view ...
+printf '%s\n' '#include "nn/mat.h"' 'struct ral_mat x;' \
+    'size_t f(void); size_t f(void) { return sizeof(LOOK); }' >"$scratch/look.c"
+looks() {               # looks WHAT: whether a host may write that
+    ${CC:-cc} -std=c11 -Ilib -DLOOK="$1" -fsyntax-only "$scratch/look.c" \
+        2>/dev/null
+}
+{
+    looks x.ld || echo 'x.ld: does not compile'
+    for what in 'x.at[0]' '*x.at' 'x.at + 1' '(float)x'; do
+        ! looks "$what" || echo "$what: compiles"
+    done
+} >"$found"
+none 'a number of a view does not compile'
+
+# ... and these rooms ask for operations instead of doing the work themselves.
+# A mem...() of one object, of characters, sizes or structs is not of numbers.
+for f in lib/model/*.[ch] lib/train/*.[ch] lib/rl/*.[ch] lib/roll/*.[ch]; do
+    [ ! -f "$f" ] || awk -v file="$f" '
+    /^#pragma omp/ { print file ":" NR ": " $0 }
+    /^#include "cpu\// { print file ":" NR ": " $0 }
+    /[*][)] *[(]*[A-Za-z_>.-]*[.]at([^a-z_]|$)/ { print file ":" NR ": " $0 }
+    /(^|[^a-z_])mem(cpy|move|set)[(]/ { at = NR; text = "" }
+    at { text = text $0; gsub(/  +/, " ", text) }
+    at && /;/ {                 # the statement is whole
+        size = text
+        sub(/.*, */, "", size)
+        if (text ~ /[.]at[^a-z_]/ ||
+            size ~ /sizeof|[*] *[48][^0-9]/ && size !~ /^sizeof *[(]?[*]?[^*]*;/ &&
+            size !~ /sizeof[(](size_t|char|struct [a-z_]*)[)]/)
+            print file ":" at ": " text
+        at = 0
+    }' "$f"
+done >"$found"
+none 'only machines loop over numbers'
+
 # Headers alone, in one call of the compiler.
 ${CC:-cc} -std=c11 -D_GNU_SOURCE -Ilib $(pkg-config --cflags openblas jansson \
     libcbor libzstd cairo libpcre2-8) -Wall -Wextra -Wno-unused-function -fsyntax-only -x c \
