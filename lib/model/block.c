@@ -385,14 +385,17 @@ static int spans_backward(const struct ral_stack *s,
     struct ral_attn_rows want;
     int64_t *at = RAL_NEW(a, int64_t, rows_kept(s, l));
 
-    if ((l->keep && !dq) || !dqkv || !at || reserve(s, l) < 0)
+    const struct ral_attn attn = {s->shape, kv, l->span, l->nspan, y.q, y.ldq};
+
+    if ((l->keep && !dq) || !dqkv || !at ||
+        ral_nn_reserve(s->m->nn, ral_attention_backward_scratch(&attn), NULL) <
+            0)
         return -RAL_ENOMEM;
     rows_wanted((float *const *)dpolicy, rows_kept(s, l), at, &want);
     *dy = qkv_in(s, l, dq, dqkv);
     put_keys(s, l, kv, y);
     ral_attention_backward(
-        s->m->nn,
-        &(struct ral_attn){s->shape, kv, l->span, l->nspan, y.q, y.ldq},
+        s->m->nn, &attn,
         &(struct ral_attn_grads){y.k, y.v, y.ldkv, dO, O,
                                  dpolicy ? &want : NULL, dy->q, dy->ldq, dy->k,
                                  dy->v, dy->ldkv});
