@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "nn/exact.h"
+
 enum {
     COLUMNS = 4096,      // of one (max, sum) pair, joined in order
     LOGITS = 4 << 20,    // numbers of a chunk of rows, 16 MB
@@ -72,23 +74,16 @@ static size_t chunk_rows(size_t V, size_t U)
     return n < U ? n : U ? U : 1;
 }
 
-/* H = lse - sum p x, in double: a metric, not part of the exact forward. */
-static float row_entropy(const float *x, size_t V, double lse)
-{
-    double sum = 0;
-
-    for (size_t v = 0; v < V; v++)
-        sum += (double)(expf(x[v] - (float)lse) * x[v]);
-    return (float)(lse - sum);
-}
-
 /* The targets of hidden row u, from its logits; false when not finite. */
-static bool logp_row(const struct ral_pack *p, size_t u, size_t V,
-                     const float *x, double lse, float *logp, float *entropy)
+static bool logp_row(const struct ral_nn *nn, const struct ral_pack *p,
+                     size_t u, size_t V, const float *x, double lse,
+                     float *logp, float *entropy)
 {
     const size_t *it = p->item + p->first[u];
     const size_t k = p->first[u + 1] - p->first[u];
-    const float h = entropy && k ? row_entropy(x, V, lse) : 0;
+    const float h = entropy && k
+                        ? (float)(lse - nn->k.dot_exp(V, x, (float)lse))
+                        : 0;
 
     for (size_t j = 0; j < k; j++) {
         logp[it[j]] = (float)((double)x[p->target[it[j]]] - lse);
@@ -117,13 +112,13 @@ int ral_head_logp(const struct ral_model *m, const struct ral_pack *p,
         ral_head_logits(m, n, hidden + u0 * D, temperature, logits, lse);
         if (ral_nn_serial(m->nn, n * V, SERIAL)) {
             for (size_t i = 0; i < n; i++)
-                finite &= logp_row(p, u0 + i, V, logits + i * V, lse[i], logp,
+                finite &= logp_row(m->nn, p, u0 + i, V, logits + i * V, lse[i], logp,
                                    entropy);
             continue;
         }
 #pragma omp parallel for num_threads(m->nn->threads) reduction(& : finite)
         for (size_t i = 0; i < n; i++)
-            finite &= logp_row(p, u0 + i, V, logits + i * V, lse[i], logp,
+            finite &= logp_row(m->nn, p, u0 + i, V, logits + i * V, lse[i], logp,
                                entropy);
     }
     ral_arena_rewind(a, mark);
@@ -147,23 +142,19 @@ static void row_backward(const struct ral_nn *nn, size_t V, float *x,
         x[p->target[p->item[i]]] += dlogp[p->item[i]] * inverse;
 }
 
-static void log_softmax(size_t V, double lse, float *x)
-{
-    for (size_t v = 0; v < V; v++)
-        x[v] = (float)((double)x[v] - lse);
-}
-
 /* Every target of the row has the same divergence; their weights add up. */
-static void row_teacher(const struct ral_head_teacher *t,
+static void row_teacher(const struct ral_kernels *k,
+                        const struct ral_head_teacher *t,
                         const struct ral_pack *p, size_t u, size_t V,
-                        const float *ours, const float *theirs, float inverse,
-                        float *dx)
+                        const float *ours, double lse, const float *theirs,
+                        double their_lse, float inverse, float *dx)
 {
     double weight = 0, nats;
 
     for (size_t i = p->first[u]; i < p->first[u + 1]; i++)
         weight += (double)t->weight[p->item[i]];
-    nats = t->divergence(V, ours, theirs, weight * (double)inverse, dx);
+    nats = k->reverse_kl(V, ours, lse, theirs, their_lse,
+                         weight * (double)inverse, dx);
     for (size_t i = p->first[u]; i < p->first[u + 1]; i++)
         t->nats[p->item[i]] = (float)nats;
 }
@@ -188,10 +179,8 @@ static void chunk_row(const struct chunk *c, size_t i)
                  c->inverse);
     if (!c->teacher)
         return;
-    log_softmax(V, c->lse[i], c->ours + i * V);
-    log_softmax(V, c->their_lse[i], c->theirs + i * V);
-    row_teacher(c->teacher, c->p, c->u0 + i, V, c->ours + i * V,
-                c->theirs + i * V, c->inverse, x);
+    row_teacher(&c->nn->k, c->teacher, c->p, c->u0 + i, V, c->ours + i * V,
+                c->lse[i], c->theirs + i * V, c->their_lse[i], c->inverse, x);
 }
 
 /* From logits to their gradients, in place. */

@@ -26,21 +26,17 @@ int ral_head_logp(const struct ral_model *m, const struct ral_pack *p,
                   float *entropy, struct ral_arena *a, struct ral_err *err);
 
 /**
- * A second model's distribution to be near to. divergence is a row function
- * of log-probabilities, ours and theirs, that returns nats and adds weight *
- * its gradient to our logits'; it comes from above.
+ * A second model's distribution to be near to, by reverse KL (nn/kernels.h).
  */
 struct ral_head_teacher {
     const struct ral_model *m;
     const float *hidden; // [U][teacher width]
     const float *weight; // [R]
-    double (*divergence)(size_t V, const float *logp, const float *logq,
-                         double weight, float *dlogits);
     float *nats;         // [R], written
 };
 
 /**
- * dlogp[R] = d loss / d logp, and weight * divergence per token when teacher
+ * dlogp[R] = d loss / d logp, and weight * KL per token when teacher
  * is not NULL. dhidden[U][width] is written, the head's gradient
  * accumulated into grad.
  */

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "data/safetensors.h"
+#include "nn/exact.h"
 
 /* Above this many weights panels are made on the fly, from the mapping. */
 enum { PACK_FLOATS = 256 << 20 };

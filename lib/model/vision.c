@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include "nn/exact.h"
+
 size_t ral_picture_tokens(const struct ral_config *c,
                           const struct ral_picture *p)
 {

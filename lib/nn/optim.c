@@ -3,16 +3,27 @@
 
 #include <math.h>
 
-enum { CHUNK = 1 << 14, GROUP = 1024 };
+#include "nn/exact.h"
 
+enum { CHUNK = 1 << 14, GROUP = 1024, LANES = 32 };
+
+/* Each square is exact in double; element i of the chunk to lane i mod 32. */
 static double chunk_sumsq(size_t n, const float *g, size_t lo)
 {
     const size_t hi = n - lo < CHUNK ? n : lo + CHUNK;
-    double sum = 0;
+    double lane[LANES] = {0};
 
-    for (size_t i = lo; i < hi; i++)
-        sum += (double)g[i] * (double)g[i];
-    return sum;
+    for (size_t i = lo; i < hi; i += LANES) {
+        const size_t m = hi - i < LANES ? hi - i : LANES;
+
+#pragma omp simd
+        for (size_t l = 0; l < m; l++)
+            lane[l] += (double)g[i + l] * (double)g[i + l];
+    }
+    for (int h = LANES / 2; h; h /= 2)
+        for (int l = 0; l < h; l++)
+            lane[l] += lane[l + h];
+    return lane[0];
 }
 
 double ral_grad_norm(const struct ral_nn *nn, size_t n, const float *g)
@@ -61,8 +72,8 @@ void ral_adamw_update(const struct ral_nn *nn, const struct ral_adamw *o,
                       uint64_t t, size_t n, float scale, const float *grad,
                       float *m, float *v, float *w)
 {
-    const double c1 = 1 - pow(o->beta1, (double)t);
-    const double c2 = 1 - pow(o->beta2, (double)t);
+    const double c1 = 1 - ral_pow_d(o->beta1, t);
+    const double c2 = 1 - ral_pow_d(o->beta2, t);
     const struct rates r = {
         .b1 = (float)o->beta1,
         .b2 = (float)o->beta2,

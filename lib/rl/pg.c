@@ -5,11 +5,13 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "nn/exact.h"
+
 double ral_k3(double x)
 {
     if (fabs(x) < 1e-4)
         return x * x * (0.5 + x * (1. / 6 + x * (1. / 24 + x / 120)));
-    return expm1(x) - x;
+    return ral_expm1_d(x) - x;
 }
 
 static double grpo(const struct ral_pg *pg, const struct ral_pg_seq *s,
@@ -22,7 +24,7 @@ static double grpo(const struct ral_pg *pg, const struct ral_pg_seq *s,
 
     for (size_t t = 0; t < s->T; t++) {
         const double lp = s->logp[t], delta = lp - s->logp_old[t];
-        const double ratio = exp(delta);
+        const double ratio = ral_exp_d(delta);
         const double ref = s->logp_ref ? s->logp_ref[t] - lp : 0;
         const bool clip = (A > 0 && ratio > 1 + pg->eps_high) ||
                           (A < 0 && ratio < 1 - pg->eps_low);
@@ -34,7 +36,7 @@ static double grpo(const struct ral_pg *pg, const struct ral_pg_seq *s,
         loss -= surrogate;
         if (kl) {
             loss += pg->beta * k3;
-            g -= pg->beta * expm1(ref);
+            g -= pg->beta * ral_expm1_d(ref);
         }
         if (dlogp)
             dlogp[t] += (float)(weight * g);

@@ -9,7 +9,6 @@
 #include "model/generate.h"
 #include "model/head.h"
 #include "rl/attn_div.h"
-#include "rl/reverse_kl.h"
 #include "rl/attn_policy.h"
 
 enum { MICRO_TOKENS = 4096 };
@@ -281,7 +280,6 @@ static int distill_backward(struct step *t, struct micro *mb,
         .m = t->o->teacher,
         .hidden = theirs->hidden,
         .weight = weight,
-        .divergence = ral_reverse_kl,
         .nats = nats,
     };
     int rc;
