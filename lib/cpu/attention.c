@@ -14,6 +14,7 @@
 
 #include <assert.h>
 #include <omp.h>
+#include <sched.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -189,12 +190,8 @@ size_t ral_attention_scratch(const struct ral_attn_shape *s, size_t S)
     return 4 * (BLOCK_M * D + 16) + BLOCK_M * (RAL_PANEL + 2 * (S + 64));
 }
 
-static float *scratch_of(const struct ral_nn *nn,
-                         const struct ral_attn_shape *s, const struct tile *t)
+static float *scratch_of(const struct ral_nn *nn)
 {
-    assert(ral_attention_scratch(s, t->n) <= nn->scratch_stride);
-    (void)s;
-    (void)t;
     return nn->scratch + (size_t)omp_get_thread_num() * nn->scratch_stride;
 }
 
@@ -337,9 +334,10 @@ static void forward_rows(const struct forward *f, struct rows x)
     const struct ral_attn_shape *s = &f->a->s;
     const size_t D = s->D, Dp = f->a->kv->Dp;
     const size_t head = x.kvh * (s->H / s->KV) + x.h0;
-    float *qs = scratch_of(f->nn, s, x.t), *o = qs + FORWARD_M * Dp;
+    float *qs = scratch_of(f->nn), *o = qs + FORWARD_M * Dp;
     float *e = o + FORWARD_M * Dp, inv[FORWARD_M];
 
+    assert(ral_attention_scratch(s, x.t->n) <= f->nn->scratch_stride);
     scores(f->nn, f->a, x, qs, e);
     exponentials(f->nn, x, e, inv);
     values(f->nn, f->a->kv, x, e, o);
@@ -483,10 +481,28 @@ static void product(const struct ral_nn *nn, size_t M, size_t N, size_t K,
                        true);
 }
 
+/* Where the gradients of keys and values add up: rows from row0 on of one
+ * head, ld apart. */
+struct sums {
+    float *dk, *dv;
+    size_t ld, row0;
+};
+
+/* How many tasks a head has: spans that share keys make a range, and RAL_ATTN_CHUNK
+ * of its queries a chunk. */
+struct plan {
+    size_t ranges, chunks;
+    size_t sees; // most keys of a query
+    size_t keys; // most rows of keys, first to last, of a range of many chunks
+    bool whole;  // one range, as spans reach back behind others
+};
+
 struct backward {
     const struct ral_nn *nn;
     const struct ral_attn *a;
     const struct ral_attn_grads *g;
+    struct plan plan;
+    uint32_t *turn; // [KV][ranges], chunks that have been added up
 };
 
 /* The arrays of one tile, in thread scratch. */
@@ -525,14 +541,13 @@ static void run_dp(const struct backward *w, struct block x, size_t kvh,
 }
 
 /* dq += ds k, dk += ds^T q, dv += p^T dO, by panels of 32 keys. */
-static void run_grads(const struct backward *w, struct block x, size_t kvh,
-                      const struct ral_run *run, size_t n, size_t r,
-                      size_t rows, size_t j, size_t lds)
+static void run_grads(const struct backward *w, const struct sums *to,
+                      struct block x, size_t kvh, const struct ral_run *run,
+                      size_t n, size_t r, size_t rows, size_t j, size_t lds)
 {
-    const size_t D = w->a->s.D, ldd = w->g->lddkv;
+    const size_t D = w->a->s.D, first = n ? (run->row - to->row0) * to->ld : 0;
     const float *k = w->g->k + run->row * w->g->ldkv + kvh * D;
-    float *dk = w->g->dk + run->row * ldd + kvh * D;
-    float *dv = w->g->dv + run->row * ldd + kvh * D;
+    float *dk = to->dk + first, *dv = to->dv + first;
 
     for (size_t i = 0; i < n; i += RAL_PANEL) {
         const size_t m = min_size(RAL_PANEL, n - i), at = r * lds + j + i;
@@ -548,10 +563,10 @@ static void run_grads(const struct backward *w, struct block x, size_t kvh,
         product(w->nn, rows, D, m, x.dp + at, lds, ki, ldk, x.dq + r * D, D);
         transpose(rows, m, x.dp + at, lds, x.panel, BLOCK_M);
         product(w->nn, m, D, rows, x.panel, BLOCK_M, x.q + r * D, D,
-                dk + i * ldd, ldd);
+                dk + i * to->ld, to->ld);
         transpose(rows, m, x.p + at, lds, x.panel, BLOCK_M);
         product(w->nn, m, D, rows, x.panel, BLOCK_M, x.dO + r * D, D,
-                dv + i * ldd, ldd);
+                dv + i * to->ld, to->ld);
     }
 }
 
@@ -611,7 +626,8 @@ static void scatter_scaled(const struct ral_nn *nn, struct rows x, size_t width,
                         to + (g->span->q0 + g->i0 + i) * ld);
 }
 
-static void backward_rows(const struct backward *w, struct rows x)
+static void backward_rows(const struct backward *w, const struct sums *to,
+                          struct rows x, float *scratch)
 {
     const struct ral_attn_shape *s = &w->a->s;
     const struct tile *t = x.t;
@@ -619,7 +635,7 @@ static void backward_rows(const struct backward *w, struct rows x)
     const size_t D = s->D, width = x.hn * D, lds = t->lds;
     const size_t col = (x.kvh * (s->H / s->KV) + x.h0) * D;
     const size_t rows = t->nq * x.hn;
-    const struct block b = block_of(scratch_of(w->nn, s, t), D, rows, lds);
+    const struct block b = block_of(scratch, D, rows, lds);
     float inv[BLOCK_M];
 
     scores(w->nn, w->a, x, b.q, b.p);
@@ -631,117 +647,240 @@ static void backward_rows(const struct backward *w, struct rows x)
                a->n, lds);
     softmax_backward(w, x, inv, b.p, b.dp);
     memset(b.dq, 0, rows * D * sizeof(*b.dq));
-    run_grads(w, b, x.kvh, a, a->n, 0, rows, 0, lds);
+    run_grads(w, to, b, x.kvh, a, a->n, 0, rows, 0, lds);
     for (const struct seg *g = t->seg; g < t->seg + t->nseg; g++)
-        run_grads(w, b, x.kvh, &g->span->b, g->nb, g->at * x.hn, g->nq * x.hn,
-                  a->n, lds);
+        run_grads(w, to, b, x.kvh, &g->span->b, g->nb, g->at * x.hn,
+                  g->nq * x.hn, a->n, lds);
     scatter_scaled(w->nn, x, width, b.dq, s->scale, w->g->dq + col,
                    w->g->lddq);
 }
 
-/* Spans whose keys are rows lo .. hi-1, and no other span's. */
+/* Spans whose keys are rows lo .. hi-1, and no other span's; q queries, each of
+ * which sees at most `sees` keys. */
 struct range {
-    size_t first, end, lo, hi;
+    size_t first, end, lo, hi, q, sees;
 };
 
-static void span_keys(const struct ral_span *sp, size_t *lo, size_t *hi)
+/* Widens lo .. hi-1 by the rows of run. */
+static void cover(size_t *lo, size_t *hi, const struct ral_run *run, size_t n)
 {
-    const struct ral_run *runs[] = {&sp->a, &sp->b};
-
-    *lo = SIZE_MAX;
-    *hi = 0;
-    for (int i = 0; i < 2; i++)
-        if (runs[i]->n) {
-            *lo = min_size(*lo, runs[i]->row);
-            *hi = max_size(*hi, runs[i]->row + runs[i]->n);
-        }
+    if (n) {
+        *lo = min_size(*lo, run->row);
+        *hi = max_size(*hi, run->row + n);
+    }
 }
 
-/* The next spans that must be one task, as they share keys or might. */
-static bool range_next(struct range *g, const struct ral_span *spans,
-                       size_t nspans)
+/* The next spans that share keys, or might. */
+static bool range_next(struct range *g, const struct ral_attn *a, bool whole)
 {
-    size_t lo, hi;
-
-    if (g->end >= nspans)
+    if (g->end >= a->nspans)
         return false;
-    g->first = g->end;
-    g->lo = SIZE_MAX;
-    for (; g->end < nspans; g->end++) {
-        span_keys(spans + g->end, &lo, &hi);
-        if (g->end > g->first && lo >= g->hi)
+    *g = (struct range){g->end, g->end, SIZE_MAX, 0, 0, 0};
+    for (; g->end < a->nspans; g->end++) {
+        const struct ral_span *sp = a->spans + g->end;
+        size_t lo = SIZE_MAX, hi = 0;
+
+        cover(&lo, &hi, &sp->a, sp->a.n);
+        cover(&lo, &hi, &sp->b, sp->b.n);
+        if (!whole && g->end > g->first && lo >= g->hi)
             break;
         g->lo = min_size(g->lo, lo);
         g->hi = max_size(g->hi, hi);
+        g->q += sp->nq;
+        g->sees = max_size(g->sees, sp->a.n + sp->b.n);
     }
     return true;
 }
 
-/* How many tasks a head has: 1 when a span reaches back behind the range that
- * it falls into, as its keys may then belong to several. */
-static size_t range_count(const struct ral_span *spans, size_t nspans)
+static size_t chunks_of(const struct range *g)
 {
-    struct range g = {0, 0, 0, 0};
-    size_t count = 0, before;
-
-    for (before = 0; range_next(&g, spans, nspans); before = g.hi, count++)
-        if (g.lo < before)
-            return 1;
-    return count;
+    return max_size(1, (g->q + RAL_ATTN_CHUNK - 1) / RAL_ATTN_CHUNK);
 }
 
-static void backward_range(const struct backward *w, size_t kvh, size_t first,
-                           size_t end)
+/* One range for all when a span reaches back behind the range that it falls
+ * into, as its keys may then belong to several. */
+static struct plan plan_of(const struct ral_attn *a, bool whole)
+{
+    struct plan p = {.whole = whole};
+    struct range g = {0};
+    size_t before;
+
+    for (before = 0; range_next(&g, a, whole); before = g.hi) {
+        if (g.lo < before)
+            return plan_of(a, true);
+        p.ranges++;
+        p.sees = max_size(p.sees, g.sees);
+        p.chunks += chunks_of(&g);
+        if (chunks_of(&g) > 1)
+            p.keys = max_size(p.keys, g.hi - g.lo);
+    }
+    return p;
+}
+
+/* Thread scratch: a tile's arrays, a chunk's dk and dv [keys][D]; the first
+ * thread's holds the turns too. */
+static size_t own_at(const struct ral_attn_shape *s, const struct plan *p)
+{
+    return ral_attention_scratch(s, p->sees);
+}
+
+size_t ral_attention_backward_scratch(const struct ral_attn *a)
+{
+    const struct plan p = plan_of(a, false);
+
+    return own_at(&a->s, &p) + 2 * a->s.D * p.keys + a->s.KV * p.ranges;
+}
+
+/* Where chunk `index` of range number `range` begins, and its keys. */
+struct chunk {
+    struct range g;
+    size_t range, index, lo, hi;
+    struct cursor from;
+};
+
+static void chunk_keys(struct chunk *k, const struct ral_attn *a)
+{
+    struct cursor c = k->from;
+    size_t left = RAL_ATTN_CHUNK;
+
+    k->lo = SIZE_MAX;
+    k->hi = 0;
+    for (; c.span < k->g.end && left; c = (struct cursor){c.span + 1, 0}) {
+        const struct ral_span *sp = a->spans + c.span;
+        const size_t n = min_size(left, sp->nq - c.query);
+
+        cover(&k->lo, &k->hi, &sp->a, n ? sp->a.n : 0);
+        cover(&k->lo, &k->hi, &sp->b,
+              n ? keys_of_b(sp, c.query + n - 1) : 0);
+        left -= n;
+    }
+}
+
+/* The chunk that follows; the first when k is zero. */
+static void chunk_next(struct chunk *k, const struct backward *w)
+{
+    size_t skip = RAL_ATTN_CHUNK;
+
+    if (!k->g.end || k->index + 1 == chunks_of(&k->g)) {
+        k->range += k->g.end > 0;
+        k->index = 0;
+        range_next(&k->g, w->a, w->plan.whole);
+        k->from = (struct cursor){k->g.first, 0};
+    } else {
+        for (k->index++; skip;) {
+            const size_t n = w->a->spans[k->from.span].nq - k->from.query;
+
+            if (n > skip) {
+                k->from.query += skip;
+                break;
+            }
+            skip -= n;
+            k->from = (struct cursor){k->from.span + 1, 0};
+        }
+    }
+    chunk_keys(k, w->a);
+}
+
+static void chunk_tiles(const struct backward *w, const struct chunk *k,
+                        size_t kvh, const struct sums *to, float *scratch)
 {
     const size_t group = w->a->s.H / w->a->s.KV;
     const size_t most = tile_queries(&w->a->s, BLOCK_M);
-    struct cursor c = {first, 0};
+    size_t left = RAL_ATTN_CHUNK;
+    struct cursor c = k->from;
     struct tile t;
 
-    while (tile_next(&t, &c, w->a->spans, end, most))
+    while (tile_next(&t, &c, w->a->spans, k->g.end, min_size(most, left))) {
         for (size_t h = 0; h < group; h += BLOCK_M)
             backward_rows(
-                w, (struct rows){&t, kvh, h, min_size(BLOCK_M, group - h)});
+                w, to,
+                (struct rows){&t, kvh, h, min_size(BLOCK_M, group - h)},
+                scratch);
+        left -= t.nq;
+    }
 }
 
-/* Tasks are (kv head, range): no two of them write the same rows, and each
- * adds up in the table's order, whichever thread it runs on. */
-static void backward_work(const struct backward *w, size_t ranges, size_t *next)
+/* Waits until `index` chunks have been added up. They are handed out in
+ * order, so that the first of those under way never waits. */
+static void wait_for(const uint32_t *turn, size_t index)
 {
-    struct range g = {0, 0, 0, 0};
-    size_t task, done = 0;
+    uint32_t now;
+
+    for (;;) {
+#pragma omp atomic read acquire
+        now = *turn;
+        if (now == index)
+            return;
+        sched_yield();
+    }
+}
+
+/* The first chunk of a range adds to dk and dv; others make sums of their own
+ * and add these when those before have. */
+static void backward_chunk(const struct backward *w, const struct chunk *k,
+                           size_t kvh)
+{
+    const struct ral_attn_shape *s = &w->a->s;
+    const size_t D = s->D, ld = w->g->lddkv, rows = k->hi - min_size(k->lo, k->hi);
+    float *dk = w->g->dk + kvh * D, *dv = w->g->dv + kvh * D;
+    float *scratch = scratch_of(w->nn), *own = scratch + own_at(s, &w->plan);
+    uint32_t *turn = w->turn + kvh * w->plan.ranges + k->range;
+
+    if (k->index == 0) {
+        chunk_tiles(w, k, kvh, &(struct sums){dk, dv, ld, 0}, scratch);
+    } else {
+        const struct sums to = {own, own + rows * D, D, k->lo};
+
+        memset(own, 0, 2 * rows * D * sizeof(*own));
+        chunk_tiles(w, k, kvh, &to, scratch);
+        wait_for(turn, k->index);
+        for (size_t r = 0; r < rows; r++) {
+            w->nn->k.add(D, to.dk + r * D, dk + (k->lo + r) * ld);
+            w->nn->k.add(D, to.dv + r * D, dv + (k->lo + r) * ld);
+        }
+    }
+#pragma omp atomic write release
+    *turn = (uint32_t)k->index + 1;
+}
+
+/* Tasks are (kv head, chunk), handed out by a counter. */
+static void backward_work(const struct backward *w, size_t *next)
+{
+    const size_t chunks = w->plan.chunks;
+    struct chunk k = {0};
+    size_t task, done = 0; // chunks that k has passed, its own included
 
     for (;;) {
 #pragma omp atomic capture
         task = (*next)++;
-        if (task >= w->a->s.KV * ranges)
+        if (task >= w->a->s.KV * chunks)
             return;
-        if (ranges == 1) {
-            backward_range(w, task, 0, w->a->nspans);
-            continue;
-        }
-        if (task % ranges < done) {
-            g = (struct range){0, 0, 0, 0};
+        if (task % chunks < done) {
+            k = (struct chunk){0};
             done = 0;
         }
-        for (; done <= task % ranges; done++)
-            range_next(&g, w->a->spans, w->a->nspans);
-        backward_range(w, task / ranges, g.first, g.end);
+        for (; done <= task % chunks; done++)
+            chunk_next(&k, w);
+        backward_chunk(w, &k, task / chunks);
     }
 }
 
 void ral_attention_backward(const struct ral_nn *nn, const struct ral_attn *a,
                             const struct ral_attn_grads *g)
 {
-    const struct backward w = {nn, a, g};
-    const size_t ranges = range_count(a->spans, a->nspans);
+    struct backward w = {nn, a, g, plan_of(a, false), NULL};
+    const size_t turns = a->s.KV * w.plan.ranges;
+    const int threads = threads_for(nn, a, a->s.KV * w.plan.chunks);
     size_t next = 0;
-    const int threads = threads_for(nn, a, a->s.KV * ranges);
 
+    assert(ral_attention_backward_scratch(a) <= nn->scratch_stride);
+    w.turn = (uint32_t *)(nn->scratch + own_at(&a->s, &w.plan) +
+                          2 * a->s.D * w.plan.keys);
+    memset(w.turn, 0, turns * sizeof(*w.turn));
     if (threads == 1) {
-        backward_work(&w, ranges, &next);
+        backward_work(&w, &next);
         return;
     }
 #pragma omp parallel num_threads(threads)
-    backward_work(&w, ranges, &next);
+    backward_work(&w, &next);
 }

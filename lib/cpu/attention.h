@@ -83,14 +83,36 @@ struct ral_attn_grads {
     size_t lddkv;
 };
 
+enum { RAL_ATTN_CHUNK = 512 }; // queries of a chunk, see below
+
 /**
  * Backward. drows, whose numbers are only read, joins the value path before the
  * softmax's backward: d loss / d a^h_j gains out[j] * (1/H) where rows are
  * means, and plane h's number where they are each head's.
- * Bits depend neither on threads nor on the kernels in use. Tasks are spans
- * that share no key rows with others: keep sharers together in the table.
+ *
+ * With a = e*(1/l) and da = chain over D of dO*v, plus drows:
+ * t = da*a; ds = t - a * (32-lane sum of t over j);
+ * dq = (chain over ascending j of ds*k) * scale;
+ * dk = sum over queries and heads of ds*(q*scale), dv likewise of a*dO.
+ * These sums are chains over ascending queries in the table's order, within a
+ * query over the ascending heads that share the key. Spans that share key rows
+ * are a range (neighbours in the table: else all spans are one range); its
+ * queries are cut into chunks of RAL_ATTN_CHUNK from its first. The first
+ * chunk's chain starts from what dk and dv hold, the others' from +0; these are
+ * joined in order, one add each. Keys that a query of the chunk does not see
+ * may enter as +0, so that the sign of a zero is not defined.
+ *
+ * Bits depend neither on threads nor on the kernels in use. Tasks are chunks.
  */
 void ral_attention_backward(const struct ral_nn *nn, const struct ral_attn *a,
                             const struct ral_attn_grads *g);
+
+/**
+ * Floats of scratch that a thread needs for the backward of these spans: those
+ * of ral_attention_scratch and, where a range has several chunks, one chunk's
+ * dk and dv of one head, 2 D numbers for each key row of the range: a prompt of
+ * 9,000 tokens with 8 responses of 500 takes 13 MB a thread where D is 128.
+ */
+size_t ral_attention_backward_scratch(const struct ral_attn *a);
 
 #endif

@@ -4,10 +4,10 @@
 #include <math.h>
 
 #include "cpu/cpu_dev.h"
+#include "nn/exact.h"
 
 enum {
     COLUMNS = 4096, // of one (max, sum) pair, joined in order
-    LANES = 32,     // of a sum in double
 };
 
 /* One operation's arrays: as many as it has. */
@@ -97,51 +97,14 @@ void ral_cpu_lse(struct ral_cpu_dev *d, const struct ral_op_lse *o)
     run(d, o->x, lse_rows, &h);
 }
 
-/* Element i enters lane i mod 32. */
-static void lanes_add(double lane[LANES], size_t n, const double *x)
-{
-    size_t i = 0;
-
-    for (; i + LANES <= n; i += LANES)
-        for (int l = 0; l < LANES; l++)
-            lane[l] += x[i + l];
-    for (int l = 0; i + l < n; l++)
-        lane[l] += x[i + l];
-}
-
-/* Lanes fold by halves. */
-static double fold(double lane[LANES])
-{
-    for (int half = LANES / 2; half; half /= 2)
-        for (int l = 0; l < half; l++)
-            lane[l] += lane[l + half];
-    return lane[0];
-}
-
-static double row_entropy(const struct ral_nn *nn, const float *x, size_t V,
-                          double lse)
-{
-    double lane[LANES] = {0}, term[COLUMNS];
-    float p[COLUMNS];
-
-    for (size_t j = 0; j < V; j += COLUMNS) {
-        const size_t n = part(V, j);
-
-        nn->k.exp_shift(n, x + j, (float)lse, p);
-        for (size_t i = 0; i < n; i++)
-            term[i] = (double)p[i] * (double)x[j + i];
-        lanes_add(lane, n, term);
-    }
-    return lse - fold(lane);
-}
-
 static void entropy_rows(const void *ctx, size_t from, size_t to)
 {
     const struct head *h = ctx;
 
     for (size_t i = from; i < to; i++)
-        h->out[i] = (float)row_entropy(h->nn, h->x + i * h->ldx, h->V,
-                                       h->lse[i]);
+        h->out[i] =
+            (float)(h->lse[i] - h->nn->k.dot_exp(h->V, h->x + i * h->ldx,
+                                                 (float)h->lse[i]));
 }
 
 void ral_cpu_entropy(struct ral_cpu_dev *d, const struct ral_op_entropy *o)
@@ -201,50 +164,14 @@ void ral_cpu_softmax_backward(struct ral_cpu_dev *d,
     run(d, o->x, backward_rows, &h);
 }
 
-/* ln p of n numbers, and p itself, as floats. */
-static void log_softmax(const struct ral_nn *nn, size_t n, const float *x,
-                        double lse, float *lp, float *p)
-{
-    for (size_t i = 0; i < n; i++)
-        lp[i] = (float)((double)x[i] - lse);
-    if (p)
-        nn->k.exp_shift(n, lp, 0, p);
-}
-
-/* The sum, then the gradient: both make the logarithms again. */
-static void kl_row(const struct head *h, size_t i)
-{
-    const float *x = h->x + i * h->ldx, *y = h->y + i * h->ldy;
-    float *dx = h->dx + i * h->lddx;
-    float lp[COLUMNS], lq[COLUMNS], p[COLUMNS];
-    double lane[LANES] = {0}, term[COLUMNS], nats;
-
-    for (size_t j = 0; j < h->V; j += COLUMNS) {
-        const size_t n = part(h->V, j);
-
-        log_softmax(h->nn, n, x + j, h->lse[i], lp, p);
-        log_softmax(h->nn, n, y + j, h->lse_y[i], lq, NULL);
-        for (size_t k = 0; k < n; k++)
-            term[k] = (double)p[k] * ((double)lp[k] - (double)lq[k]);
-        lanes_add(lane, n, term);
-    }
-    nats = fold(lane);
-    h->out[i] = (float)nats;
-    for (size_t j = 0; j < h->V; j += COLUMNS) {
-        const size_t n = part(h->V, j);
-
-        log_softmax(h->nn, n, x + j, h->lse[i], lp, p);
-        log_softmax(h->nn, n, y + j, h->lse_y[i], lq, NULL);
-        for (size_t k = 0; k < n; k++)
-            dx[j + k] += (float)(h->weight[i] * (double)p[k] *
-                                 ((double)lp[k] - (double)lq[k] - nats));
-    }
-}
-
 static void kl_rows(const void *ctx, size_t from, size_t to)
 {
+    const struct head *h = ctx;
+
     for (size_t i = from; i < to; i++)
-        kl_row(ctx, i);
+        h->out[i] = (float)h->nn->k.reverse_kl(
+            h->V, h->x + i * h->ldx, h->lse[i], h->y + i * h->ldy, h->lse_y[i],
+            h->weight[i], h->dx + i * h->lddx);
 }
 
 void ral_cpu_kl(struct ral_cpu_dev *d, const struct ral_op_kl *o)

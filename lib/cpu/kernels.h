@@ -4,7 +4,7 @@
  * Arithmetic follows the exact forward: every product sum is one chain of
  * fused multiply-adds over ascending k from +0; every other sum goes through
  * 32 lanes (element i to lane i mod 32, ascending), folded by halves; exp,
- * log, erf, sin and cos are our own, with explicit fma.
+ * log, erf, sin and cos are our own, with explicit fma (nn/exact.h).
  */
 #ifndef RAL_KERNELS_H
 #define RAL_KERNELS_H
@@ -45,6 +45,28 @@ struct ral_kernels {
 
     /* y = exp(x - shift), elementwise; y may be x. */
     void (*exp_shift)(size_t n, const float *x, float shift, float *y);
+    /**
+     * sum of p x, p = exp(x - shift) as above: the log-sum-exp of a row less
+     * this, shift its float, is the row's entropy. Each product is exact in
+     * double (0 where p is 0); 32 lanes of doubles.
+     */
+    double (*dot_exp)(size_t n, const float *x, float shift);
+    /**
+     * Reverse Kullback-Leibler divergence, nats, of one row of logits x against
+     * another's y, whose log-sum-exps are lse_x and lse_y:
+     *
+     *     KL = sum p (ln p - ln q),  p = exp(x - lse_x),  q = exp(y - lse_y)
+     *     dx += weight * p (ln p - ln q - KL), unless dx is NULL
+     *
+     * p is a float, exp of the float nearest x - lse_x, so 0 below e^-87;
+     * ln p - ln q = (x - y) - (lse_x - lse_y), its product with p and the 32
+     * lanes are doubles; where p is 0, a column adds nothing, whatever y. Each
+     * number's gradient is rounded to float once and then added. Exactly 0 for
+     * equal rows; infinite where y excludes what x may say. dx is neither x
+     * nor y. (On-policy distillation: Agarwal et al., arXiv 2306.13649.)
+     */
+    double (*reverse_kl)(size_t n, const float *x, double lse_x, const float *y,
+                         double lse_y, double weight, float *dx);
     /* y = x * s; y may be x. */
     void (*scale)(size_t n, const float *x, float s, float *y);
     /* y += x */
@@ -73,10 +95,5 @@ struct ral_kernels {
 
 /* cpu: RAL_CPU_* flags that may be used (base/cpu.h). */
 void ral_kernels_init(struct ral_kernels *k, unsigned cpu);
-
-/* Own double functions for tables and joins: no libm reaches the forward. */
-double ral_exp_d(double x);
-double ral_log_d(double x);                            // x > 0
-void ral_sincos_d(double x, double *sin, double *cos); // |x| < 2^20
 
 #endif

@@ -13,88 +13,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "nn/exact.h"
 #include "cpu/kernels.h"
 
 enum { LANES = 32 };
-
-static inline float from_bits(uint32_t u)
-{
-    float f;
-
-    memcpy(&f, &u, 4);
-    return f;
-}
-
-static inline uint32_t to_bits(float f)
-{
-    uint32_t u;
-
-    memcpy(&u, &f, 4);
-    return u;
-}
-
-/* e^x for -87 <= x <= 88: x = n ln 2 + r, |r| <= ln 2 / 2. NaN stays NaN. */
-static inline float exp_core(float x)
-{
-    const float z = fmaf(x, 1.44269504f, 12582912.0f); // n in the low bits
-    const float n = z - 12582912.0f;
-    const float scale = from_bits((to_bits(z) << 23) + 0x3f800000u);
-    float r, y;
-
-    r = fmaf(n, -0.693145752f, x);
-    r = fmaf(n, -1.42860677e-6f, r);
-    y = fmaf(1.37805939e-3f, r, 8.37312452e-3f);
-    y = fmaf(y, r, 4.16695364e-2f);
-    y = fmaf(y, r, 1.66664720e-1f);
-    y = fmaf(y, r, 0.499999851f);
-    y = fmaf(y, r, 1.0f);
-    y = fmaf(y, r, 1.0f);
-    return y * scale; // exact
-}
-
-static inline float exp_one(float x)
-{
-    const float y = exp_core(88.0f < x ? 88.0f : x);
-
-    return x < -87.0f ? 0.0f : y;
-}
-
-/**
- * Below 0.93 x + x p(x^2), above 1 - exp(-(t + t q(t))); p and q are minimax
- * fits of erf(x)/x - 1 and -log(erfc(t))/t - 1, weighted by the error that
- * they leave in erf. From 4 on erf rounds to 1.
- */
-static inline float erf_one(float x)
-{
-    const float s = x * x, a = fabsf(x), t = 4.0f < a ? 4.0f : a;
-    float p, q, far;
-
-    p = fmaf(7.99664922e-5f, s, -8.04976968e-4f);
-    p = fmaf(p, s, 5.19240508e-3f);
-    p = fmaf(p, s, -2.68557314e-2f);
-    p = fmaf(p, s, 1.12836257e-1f);
-    p = fmaf(p, s, -3.76126289e-1f);
-    p = fmaf(p, s, 1.28379166e-1f);
-    p = fmaf(p, x, x);
-
-    q = fmaf(1.15218609e-5f, t, -3.25649657e-4f);
-    q = fmaf(q, t, 3.65375844e-3f);
-    q = fmaf(q, t, -2.37853508e-2f);
-    q = fmaf(q, t, 1.06263168e-1f);
-    q = fmaf(q, t, 6.35135889e-1f);
-    q = fmaf(q, t, 1.28652170e-1f);
-    far = copysignf(1.0f - exp_core(-fmaf(q, t, t)), x);
-    return a < 0.93f ? p : far;
-}
-
-/* Lanes fold by halves; what a short row lacks is +0. */
-static inline float fold(float lane[LANES])
-{
-    for (int h = LANES / 2; h; h /= 2)
-        for (int l = 0; l < h; l++)
-            lane[l] += lane[l + h];
-    return lane[0];
-}
 
 static float max(const float *x, size_t n)
 {
@@ -152,6 +74,73 @@ static float sum3(const float *w, const float *dy, const float *x, size_t n)
     for (int l = 0; i + l < n; l++)
         lane[l] = fmaf(w[i + l] * dy[i + l], x[i + l], lane[l]);
     return fold(lane);
+}
+
+/* Doubles in 32 lanes, folded as floats are. */
+static double fold_d(double lane[LANES])
+{
+    for (int h = LANES / 2; h; h /= 2)
+        for (int l = 0; l < h; l++)
+            lane[l] += lane[l + h];
+    return lane[0];
+}
+
+static double dot_exp(size_t n, const float *x, float shift)
+{
+    double lane[LANES] = {0};
+
+    for (size_t i = 0; i < n; i += LANES) {
+        const int m = n - i < LANES ? (int)(n - i) : LANES;
+        float p[LANES];
+
+#pragma omp simd
+        for (int l = 0; l < m; l++)
+            p[l] = exp_one(x[i + l] - shift);
+#pragma omp simd
+        for (int l = 0; l < m; l++)
+            lane[l] += p[l] > 0 ? (double)p[l] * (double)x[i + l] : 0;
+    }
+    return fold_d(lane);
+}
+
+/* p and the log ratio of up to 32 columns; both 0 where p is. */
+static inline void ratios(int m, const float *x, double lse, const float *y,
+                          double shift, float *p, double *d)
+{
+#pragma omp simd
+    for (int l = 0; l < m; l++)
+        p[l] = exp_one((float)((double)x[l] - lse));
+#pragma omp simd
+    for (int l = 0; l < m; l++)
+        d[l] = p[l] > 0 ? (double)x[l] - (double)y[l] - shift : 0;
+}
+
+static double reverse_kl(size_t n, const float *x, double lse_x, const float *y,
+                         double lse_y, double weight, float *dx)
+{
+    const double shift = lse_x - lse_y;
+    double lane[LANES] = {0}, d[LANES], kl;
+    float p[LANES];
+
+    for (size_t i = 0; i < n; i += LANES) {
+        const int m = n - i < LANES ? (int)(n - i) : LANES;
+
+        ratios(m, x + i, lse_x, y + i, shift, p, d);
+#pragma omp simd
+        for (int l = 0; l < m; l++)
+            lane[l] += (double)p[l] * d[l];
+    }
+    kl = fold_d(lane);
+    for (size_t i = 0; dx && i < n; i += LANES) {
+        const int m = n - i < LANES ? (int)(n - i) : LANES;
+
+        ratios(m, x + i, lse_x, y + i, shift, p, d);
+#pragma omp simd
+        for (int l = 0; l < m; l++)
+            dx[i + l] += p[l] > 0 ? (float)(weight * (double)p[l] * (d[l] - kl))
+                                  : 0;
+    }
+    return kl;
 }
 
 static void exp_shift(size_t n, const float *x, float shift, float *y)
@@ -406,6 +395,8 @@ static inline void kernels_fill(struct ral_kernels *k, const char *name)
         .sum = sum,
         .sumsq = sumsq,
         .exp_shift = exp_shift,
+        .dot_exp = dot_exp,
+        .reverse_kl = reverse_kl,
         .scale = scale,
         .add = add,
         .silu_mul = silu_mul,

@@ -334,6 +334,6 @@ void ral_cpu_attention_backward(struct ral_cpu_dev *d,
     };
 
     assert(o->k.ld == o->v.ld && o->dk.ld == o->dv.ld);
-    if (ral_cpu_reserve(d, ral_attention_scratch(&o->shape, o->spans.keys)))
+    if (ral_cpu_reserve(d, ral_attention_backward_scratch(&a)))
         ral_attention_backward(&d->nn, &a, &g);
 }

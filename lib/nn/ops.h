@@ -222,8 +222,8 @@ struct ral_op_softmax_backward {
 };
 
 /* nats = sum over V of p (ln p - ln q), p and q the softmax of x and y;
- * dx += weight p (ln p - ln q - nats). ln p = float(x - lse), p = exp(ln p);
- * all else in double, one operation each, the sum by lanes as entropy's. */
+ * dx += weight p (ln p - ln q - nats): p = exp(float(x - lse)), all else in
+ * double, the sum by 32 lanes (reverse_kl of lib/cpu/kernels.h). */
 struct ral_op_kl {
     struct ral_mat dx, x, y;   // [n][V]
     struct ral_mat lse, lse_y; // F64 [1][n]

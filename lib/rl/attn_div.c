@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "nn/exact.h"
+
 int ral_attn_row_kind(size_t S, const float *p)
 {
     double sum = 0;
@@ -30,7 +32,7 @@ static double share(double d)
 
     if (x < 1e-4)
         return x * (1 + x * (1. / 6 + x * (1. / 15 + x * (1. / 28))));
-    return (1 + d) * log1p(d) + (1 - d) * log1p(-d);
+    return (1 + d) * ral_log1p_d(d) + (1 - d) * ral_log1p_d(-d);
 }
 
 double ral_attn_jsd_row(size_t S, const float *p, const float *q, double weight,
@@ -53,7 +55,7 @@ double ral_attn_jsd_row(size_t S, const float *p, const float *q, double weight,
         else
             sum += 0.25 * (a + b) * share(d);
         if (dp && a > 0)
-            dp[s] += (float)(weight * 0.5 * log1p(d));
+            dp[s] += (float)(weight * 0.5 * ral_log1p_d(d));
     }
     return sum;
 }

@@ -43,23 +43,12 @@ int ral_grad_check(const struct ral_state *s, struct ral_space *a,
     return rc;
 }
 
-/* b^t by squaring, so that it is the same everywhere. */
-static double power(double b, uint64_t t)
-{
-    double y = 1;
-
-    for (; t; t >>= 1, b *= b)
-        if (t & 1)
-            y *= b;
-    return y;
-}
-
 void ral_adamw_step(struct ral_state *s, const struct ral_adamw *o,
                     double scale)
 {
     const struct ral_table *t = &s->model->table;
-    const double c1 = 1 - power(o->beta1, s->updates);
-    const double c2 = 1 - power(o->beta2, s->updates);
+    const double c1 = 1 - ral_pow_d(o->beta1, s->updates);
+    const double c2 = 1 - ral_pow_d(o->beta2, s->updates);
 
     for (size_t i = 0; i < t->n; i++) {
         const struct ral_tensor *x = &t->tensor[i];

@@ -1,7 +1,7 @@
 /* lib/train/schedule.c - the learning rate of each optimiser step. */
 #include "train/schedule.h"
 
-#include <math.h>
+#include "nn/exact.h"
 
 double ral_schedule_factor(enum ral_schedule how, uint64_t i, uint64_t warmup,
                            uint64_t steps)
@@ -15,6 +15,7 @@ double ral_schedule_factor(enum ral_schedule how, uint64_t i, uint64_t warmup,
     if (i >= steps)
         return 0;
     done = (double)(i - warmup) / (double)(steps - warmup);
-    return how == RAL_LINEAR ? 1 - done
-                             : 0.5 * (1 + cos(3.14159265358979323846 * done));
+    if (how == RAL_LINEAR)
+        return 1 - done;
+    return 0.5 * (1 + ral_cos_d(3.14159265358979323846 * done));
 }

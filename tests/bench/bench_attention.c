@@ -108,7 +108,8 @@ static void bench_run(struct bench *b, struct ral_nn *nn, bool backward)
     const struct ral_attn_grads g = {k,  v,     KV * D, o,  H * D, NULL,
                                      dq, H * D, dk,     dv, KV * D};
 
-    if (ral_kv_init(&kv, &arena, KV, D, b->slots) < 0)
+    if (ral_kv_init(&kv, &arena, KV, D, b->slots) < 0 ||
+        ral_nn_reserve(nn, ral_attention_backward_scratch(&a), NULL) < 0)
         abort();
     for (size_t i = 0; i < b->nspans; i++)
         ral_kv_put(nn, &kv, b->span[i].b.slot, b->span[i].b.n,
