@@ -20,7 +20,9 @@ model 2
 rl 2
 reward 2
 synth 2
+ckpt 3
 train 3
+roll 3
 eval 3
 job 4
 END

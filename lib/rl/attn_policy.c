@@ -1,8 +1,6 @@
 /* lib/rl/attn_policy.c - drop self, renormalise; and back. */
 #include "rl/attn_policy.h"
 
-#include <string.h>
-
 double ral_attn_normalize(size_t S, const float *alpha, float *p)
 {
     double Z = 0;
@@ -10,8 +8,8 @@ double ral_attn_normalize(size_t S, const float *alpha, float *p)
     for (size_t i = 0; i < S; i++)
         Z += alpha[i];
     if (Z < RAL_POLICY_MIN_Z) {
-        if (S)
-            memset(p, 0, S * sizeof(*p));
+        for (size_t i = 0; i < S; i++)
+            p[i] = 0;
         return 0;
     }
     for (size_t i = 0; i < S; i++)

@@ -1,8 +1,6 @@
 /* lib/train/terms.c - the terms that an objective is a list of. */
 #include "train/terms.h"
 
-#include <string.h>
-
 #include "rl/attn_div.h"
 #include "rl/attn_policy.h"
 #include "rl/kl.h"
@@ -158,7 +156,8 @@ static int row_loss(struct rows *x, size_t S, size_t at, const float *q,
         x->skipped++;
         return 0;
     }
-    memset(x->dp, 0, S * sizeof *x->dp);
+    for (size_t j = 0; j < S; j++)
+        x->dp[j] = 0;
     jsd = ral_attn_jsd_row(S, x->p, q, factor, x->dp);
     if (jsd < 0)
         return ral_err_set(err, -RAL_EINVAL,
