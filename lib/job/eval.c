@@ -453,7 +453,8 @@ static int check_failed(struct eval *e)
 
     if (code == 0)
         return 0;
-    return ral_err_set(e->err, code, "%zu of %zu records failed; the first: %s", e->failed,
+    return ral_err_set(e->err, code,
+                       "%zu of %zu records failed; the first: %s", e->failed,
                        e->records, e->first);
 }
 

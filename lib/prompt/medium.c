@@ -1,4 +1,4 @@
-/* lib/prompt/medium.c - a picture's file to the patches that the tower takes. */
+/* lib/prompt/medium.c - a picture's file to patches for the tower. */
 #include <stdlib.h>
 #include <string.h>
 
