@@ -21,8 +21,9 @@ static void teardown(void)
 }
 
 static struct ral_box *read_boxes(const char *text,
-                                  const struct ral_media_ref *media, size_t n_media,
-                                  size_t *n, struct ral_err *err)
+                                  const struct ral_media_ref *media,
+                                  size_t n_media, size_t *n,
+                                  struct ral_err *err)
 {
     json_t *row = json_pack("{s:o}", "boxes",
                             json_loads(text, JSON_DECODE_ANY, NULL));
@@ -46,7 +47,8 @@ static void cover(const char *text, const struct ral_media_ref *media,
     struct ral_box *box = read_boxes(text, media, n_media, &n, &err);
 
     ck_assert_msg(box != NULL, "%s: %s", text, err.msg);
-    ck_assert_int_eq(ral_boxes_cover(box, n, media, n_media, 1, got, &arena), 0);
+    ck_assert_int_eq(ral_boxes_cover(box, n, media, n_media, 1, got, &arena),
+                     0);
     for (size_t i = 0; i < cells; i++)
         ck_assert_msg(fabs(got[i] - want[i]) < TOL, "%s: cell %zu is %g, not "
                       "%g", text, i, got[i], want[i]);

@@ -1,4 +1,4 @@
-/* tests/unit/test_medium.c - a picture's file to patches, and back from streams. */
+/* tests/unit/test_medium.c - a picture's file to patches, once and again. */
 #include "media.h"
 
 #include "prompt/prompt.h"

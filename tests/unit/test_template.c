@@ -205,8 +205,8 @@ static void image(const char *item, const char *path)
         ck_assert_str_eq(got, path);
     else
         ck_assert_ptr_null(got);
-    snprintf(messages, sizeof messages, "[{\"role\":\"user\",\"content\":[%s]}]",
-             item);
+    snprintf(messages, sizeof messages,
+             "[{\"role\":\"user\",\"content\":[%s]}]", item);
     renders(&t, messages, 1, USER IMG END);
     json_decref(j);
 }
