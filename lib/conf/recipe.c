@@ -22,9 +22,10 @@ struct load {
     struct ral_err *err;
 };
 
-__attribute__((format(printf, 4, 5))) static int
-refuse_at(const struct load *l, size_t line, size_t column, const char *fmt,
-          ...)
+__attribute__((format(printf, 4, 5))) static int refuse_at(const struct load *l,
+                                                           size_t line,
+                                                           size_t column,
+                                                           const char *fmt, ...)
 {
     char what[600];
     va_list ap;
@@ -83,8 +84,8 @@ static const struct ral_setting *find(const struct load *l, const char *key)
 
 /* kind: "section" or "key". */
 static int unknown(const struct load *l, size_t line, size_t column,
-                   const char *kind, const char *name,
-                   const char *const *names, size_t n)
+                   const char *kind, const char *name, const char *const *names,
+                   size_t n)
 {
     const char *near = ral_nearest(name, names, n);
 
@@ -185,8 +186,7 @@ static int store_ints(const struct load *l, const struct ral_setting *s,
     struct ral_ints out;
     int rc = items(l, s, v, &v, &out.n);
 
-    if (rc == 0 &&
-        (out.n == 0 || out.n > sizeof out.item / sizeof *out.item))
+    if (rc == 0 && (out.n == 0 || out.n > sizeof out.item / sizeof *out.item))
         return refuse_at(l, list->line, list->column,
                          "%s: a list of 1 to %zu numbers, not of %zu", s->key,
                          sizeof out.item / sizeof *out.item, out.n);
@@ -414,8 +414,8 @@ static int parse_value(const char *override, const char *value, bool text,
 }
 
 /* "reward.weights.exact" is an entry of the map "reward.weights". */
-static const struct ral_setting *find_map(const struct load *l,
-                                          const char *key, const char **entry)
+static const struct ral_setting *find_map(const struct load *l, const char *key,
+                                          const char **entry)
 {
     for (const struct ral_setting *s = l->rows; s->type != RAL_SET_T_END; s++) {
         const size_t n = s->type == RAL_SET_T_MAP ? strlen(s->key) : 0;

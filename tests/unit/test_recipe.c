@@ -95,9 +95,9 @@ static void load(const char *text, const char *a, const char *b)
 
     if (text)
         put(text);
-    ck_assert_msg(ral_recipe_load(&texts, table, text ? path : NULL, &list,
-                                  &err) == 0,
-                  "%s", err.msg);
+    ck_assert_msg(
+        ral_recipe_load(&texts, table, text ? path : NULL, &list, &err) == 0,
+        "%s", err.msg);
 }
 
 static void refuse(const char *text, const char *set, const char *why)
@@ -112,9 +112,9 @@ static void refuse(const char *text, const char *set, const char *why)
     } else {
         snprintf(want, sizeof want, "-s %s: %s", set, why);
     }
-    ck_assert_int_eq(ral_recipe_load(&texts, table, text ? path : NULL, &list,
-                                     &err),
-                     -RAL_EUSAGE);
+    ck_assert_int_eq(
+        ral_recipe_load(&texts, table, text ? path : NULL, &list, &err),
+        -RAL_EUSAGE);
     ck_assert_str_eq(err.msg, want);
 }
 
@@ -158,7 +158,8 @@ START_TEST(values_of_every_type)
          NULL);
     ck_assert(layers.n == 2 && layers.item[0] == 0 && layers.item[1] == -4);
     ck_assert_int_eq(most, 9);
-    load("update:\n  layers: 3\nreward:\n  long:\n", "reward.long.most=1", NULL);
+    load("update:\n  layers: 3\nreward:\n  long:\n", "reward.long.most=1",
+         NULL);
     ck_assert(layers.n == 1 && layers.item[0] == 3 && most == 1);
 }
 END_TEST
@@ -401,15 +402,16 @@ END_TEST
 
 START_TEST(default_rules_are_as_shown)
 {
-    const struct ral_setting row[] = {RAL_REWARD_SETTINGS(&reward), RAL_OPT_END};
+    const struct ral_setting row[] = {RAL_REWARD_SETTINGS(&reward),
+                                      RAL_OPT_END};
     struct ral_rule_set rules;
     char set[RAL_SETTING_TEXT + 20];
 
     ral_rule_set_default(&rules);
     snprintf(set, sizeof set, "reward.weights=%s", row[0].shown);
-    ck_assert_int_eq(ral_recipe_load(&texts, row, NULL,
-                                     &(struct ral_list){{set}, 1}, NULL),
-                     0);
+    ck_assert_int_eq(
+        ral_recipe_load(&texts, row, NULL, &(struct ral_list){{set}, 1}, NULL),
+        0);
     ck_assert_uint_eq(reward.weights.n, rules.n);
     for (size_t i = 0; i < rules.n; i++) {
         ck_assert_str_eq(reward.weights.name[i], rules.rule[i]->name);
