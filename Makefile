@@ -63,7 +63,7 @@ check-bad: all units
 
 # Parsers against libFuzzer, FUZZ_S seconds each; what it found useful is kept.
 FUZZ     = $(patsubst tests/%.c,build/%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_SRC = $(wildcard $(addprefix lib/,$(addsuffix /*.c,base stream data media text)))
+FUZZ_SRC = $(wildcard $(addprefix lib/,$(addsuffix /*.c,base conf stream data media text)))
 FUZZ_S   = 30
 build/fuzz/%: tests/fuzz/%.c $(FUZZ_SRC)
 	@mkdir -p $@.corpus

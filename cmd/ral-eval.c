@@ -11,47 +11,40 @@ static void version(void)
 
 int main(int argc, char **argv)
 {
-    struct ral_eval_job job = RAL_EVAL_JOB_INIT;
-    const struct ral_setting settings[] = {RAL_EVAL_SETTINGS(&job)};
-    struct ral_recipe recipe = RAL_RECIPE(settings);
-    struct ral_common common = RAL_COMMON_INIT(&recipe);
+    struct ral_eval_job job = {0};
+    struct ral_common common = RAL_COMMON_INIT(common);
     struct ral_log log;
     struct ral_err err = {0};
-    const struct ral_opt opts[] = {
+    const struct ral_setting rows[] = {
         RAL_OPT_STR('m', "model", &job.model, "DIR",
                     "checkpoint, or run folder (its newest)"),
         RAL_OPT_STR('o', "output", &job.out, "FILE",
-                    "write the results here [stdout]"),
+                    "write the results here", .shown = "stdout"),
         RAL_OPT_STR(0, "rows", &job.rows, "FILE",
                     "write each answer here, as JSON lines"),
-        RAL_OPT_INT(0, "max-tokens", &job.max_tokens, "N",
-                    "longest response [256]"),
-        RAL_OPT_INT(0, "batch", &job.batch, "N",
-                    "decode N prompts together [by size]; never changes a "
-                    "bit"),
+        RAL_EVAL_SETTINGS(&job),
+        RAL_BATCH_OPT(&job.batch),
         RAL_OPT_HEAD("comparison"),
         RAL_OPT_STR(0, "baseline", &job.baseline, "FILE",
                     "earlier results"),
-        RAL_OPT_NUM(0, "max-drop", &job.max_drop, "X",
-                    "exit 3 if accuracy is lower by more [0]"),
+        RAL_OPT_NUM(0, "max-drop", &job.max_drop, "X", 0, 1, RAL_UNASKED,
+                    "exit 3 if accuracy is lower by more", .shown = "0"),
         RAL_OPT_STR(0, "baseline-rows", &job.baseline_rows, "FILE",
                     "earlier --rows, for the paired difference"),
         RAL_OPT_HEAD("input"),
         RAL_SPLIT_OPT(&job.split, "test"),
-        RAL_OPT_INT(0, "limit", &job.limit, "N", "stop after N rows"),
-        RAL_OPT_STR(0, "media-root", &job.data.media_root, "DIR",
-                    "media paths are relative to this [the rows' folder]"),
-        RAL_OPT_NUM(0, "max-failed", &job.max_failed, "X",
-                    "exit 3 if more of the rows fail [0.1]"),
-        RAL_OPT_U64(0, "max-record", &job.max_record, "BYTES",
-                    "refuse larger records of a stream [1 GiB]"),
+        RAL_DATA_SETTINGS(&job.data),
+        RAL_LIMIT_OPT(&job.limit, "rows"),
+        RAL_FAILED_OPT(&job.max_failed, RAL_UNASKED, "rows"),
+        RAL_RECORD_OPT(&job.max_record),
+        RAL_MODEL_SETTINGS(NULL, NULL),
         RAL_COMMON_OPTS(&common, version),
         RAL_OPT_END,
     };
     int rc;
 
     ral_threads_passive(argv);
-    rc = ral_opt_parse(opts, &argc, &argv,
+    rc = ral_opt_parse(rows, &argc, &argv,
                            "[-m DIR] [options] [ROWS.jsonl | STREAM...]",
                            "Answers rows greedily, or takes a stream's "
                            "answers, and measures them.",
@@ -62,6 +55,6 @@ int main(int argc, char **argv)
         rc = ral_common_start(&common, "ral-eval", &log, &err);
     if (rc == 0)
         rc = ral_eval_run(&job, &common, argv, (size_t)argc, &log, &err);
-    ral_recipe_release(&recipe);
+    ral_arena_release(&common.texts);
     return ral_opt_exit("ral-eval", rc, &err);
 }

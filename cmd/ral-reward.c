@@ -13,18 +13,16 @@ static void version(void)
 int main(int argc, char **argv)
 {
     const char *args[argc + 1]; // parsing reorders argv
-    struct ral_reward_job job = RAL_REWARD_JOB_INIT;
-    const struct ral_setting settings[] = {RAL_REWARD_SETTINGS(&job)};
-    struct ral_recipe recipe = RAL_RECIPE(settings);
-    struct ral_common common = RAL_COMMON_INIT(&recipe);
+    struct ral_reward_job job = {0};
+    struct ral_common common = RAL_COMMON_INIT(common);
     struct ral_log log;
     struct ral_err err = {0};
-    const struct ral_opt opts[] = {
-        RAL_OPT_STR('o', "output", &job.out, "FILE", "write here [stdout]"),
-        RAL_OPT_NUM(0, "max-failed", &job.max_failed, "X",
-                    "exit 3 if more of the records failed [0.1]"),
-        RAL_OPT_U64(0, "max-record", &job.max_record, "BYTES",
-                    "refuse larger records [1 GiB]"),
+    const struct ral_setting rows[] = {
+        RAL_OPT_STR('o', "output", &job.out, "FILE", "write here",
+                    .shown = "stdout"),
+        RAL_FAILED_OPT(&job.max_failed, 0.1, "records"),
+        RAL_RECORD_OPT(&job.max_record),
+        RAL_REWARD_SETTINGS(&job),
         RAL_COMMON_OPTS(&common, version),
         RAL_OPT_END,
     };
@@ -33,7 +31,7 @@ int main(int argc, char **argv)
     memcpy(args, argv, (size_t)argc * sizeof *args);
     job.args = args + (argc > 0);
     job.n_args = (size_t)argc - (argc > 0);
-    rc = ral_opt_parse(opts, &argc, &argv, "[options] [FILE...]",
+    rc = ral_opt_parse(rows, &argc, &argv, "[options] [FILE...]",
                        "Scores the samples of a record stream by the rules of "
                        "a recipe.",
                        &err);
@@ -43,6 +41,6 @@ int main(int argc, char **argv)
     }
     if (rc == 0)
         rc = ral_reward_run(&job, argv, (size_t)argc, &log, &err);
-    ral_recipe_release(&recipe);
+    ral_arena_release(&common.texts);
     return ral_opt_exit("ral-reward", rc, &err);
 }

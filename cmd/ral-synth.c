@@ -9,47 +9,53 @@ static void version(void)
 
 int main(int argc, char **argv)
 {
-    struct ral_synth_job job = RAL_SYNTH_JOB_INIT;
+    struct ral_synth_job job = {0};
     struct ral_common common = {0};
     struct ral_err err = {0};
     struct ral_log log;
-    const struct ral_opt opts[] = {
+    const struct ral_setting rows[] = {
         RAL_OPT_STR('o', "output", &job.out, "DIR",
                     "write DIR/NAME.jsonl and DIR/images/NAME/"),
         RAL_OPT_STR(0, "split", &job.split, "SPLIT",
-                    "train, validation or test; share no picture [train]"),
+                    "train, validation or test; share no picture",
+                    .text = "train"),
         RAL_OPT_STR(0, "name", &job.name, "NAME",
-                    "of the file and its pictures [the split]"),
+                    "of the file and its pictures", .shown = "the split"),
         RAL_OPT_STR(0, "prefix", &job.prefix, "TEXT",
-                    "of the rows' ids [NAME-]"),
+                    "of the rows' ids", .shown = "NAME-"),
         RAL_OPT_FLAG(0, "force", &job.force, "replace what is there"),
         RAL_OPT_HEAD("questions"),
         RAL_OPT_STR(0, "family", &job.family, "FAMILY",
-                    "the same as the operand [search]"),
-        RAL_OPT_INT(0, "rows", &job.rows, "N", "how many questions [1000]"),
-        RAL_OPT_INT(0, "questions", &job.questions, "N",
-                    "about one picture [2]"),
-        RAL_OPT_NUM(0, "naming", &job.naming, "SHARE",
-                    "of rows with one object to be named [0]"),
-        RAL_OPT_STR(0, "order", &job.order, "ORDER",
-                    "question-first or picture-first [question-first]"),
+                    "the same as the operand", .shown = "search"),
+        RAL_OPT_INT(0, "rows", &job.rows, "N", 0, RAL_MANY, 1000,
+                    "how many questions"),
+        RAL_OPT_INT(0, "questions", &job.questions, "N", 0, RAL_MANY, 2,
+                    "about one picture"),
+        RAL_OPT_NUM(0, "naming", &job.naming, "SHARE", 0, 1, 0,
+                    "of rows with one object to be named"),
+        RAL_OPT_ENUM(0, "order", &job.picture_first, "ORDER",
+                     RAL_SYNTH_ORDER_WORDS, 0,
+                     "question-first or picture-first"),
         RAL_OPT_HEAD("difficulty"),
-        RAL_OPT_INT(0, "objects", &job.objects, "N", "in a picture [3]"),
-        RAL_OPT_INT(0, "cells", &job.cells, "N",
-                    "N x N cells of 28 pixels [4]"),
-        RAL_OPT_INT(0, "shapes", &job.shapes, "N", "that occur, 1 to 8 [8]"),
-        RAL_OPT_INT(0, "colours", &job.colours, "N", "that occur, 1 to 6 [6]"),
-        RAL_OPT_INT(0, "clutter", &job.clutter, "N",
-                    "grey dots and strokes in a picture [0]"),
+        RAL_OPT_INT(0, "objects", &job.objects, "N", 0, RAL_MANY, 3,
+                    "in a picture"),
+        RAL_OPT_INT(0, "cells", &job.cells, "N", 0, RAL_MANY, 4,
+                    "N x N cells of 28 pixels"),
+        RAL_OPT_INT(0, "shapes", &job.shapes, "N", 0, RAL_MANY, 8,
+                    "that occur, 1 to 8"),
+        RAL_OPT_INT(0, "colours", &job.colours, "N", 0, RAL_MANY, 6,
+                    "that occur, 1 to 6"),
+        RAL_OPT_INT(0, "clutter", &job.clutter, "N", 0, RAL_MANY, 0,
+                    "grey dots and strokes in a picture"),
         RAL_OPT_HEAD("common options"),
-        RAL_OPT_U64(0, "seed", &job.seed, "N", "of all random numbers [0]"),
+        RAL_OPT_U64(0, "seed", &job.seed, "N", "of all random numbers"),
         RAL_OPT_FLAG('q', "quiet", &common.quiet, "errors and warnings only"),
         RAL_OPT_FLAG('v', "verbose", &common.verbose, "tell more"),
         RAL_OPT_SHOW('V', "version", version, "show version and exit"),
         RAL_OPT_END,
     };
     int rc =
-        ral_opt_parse(opts, &argc, &argv, "[options] -o DIR [FAMILY]",
+        ral_opt_parse(rows, &argc, &argv, "[options] -o DIR [FAMILY]",
                       "Make pictures with questions, answers and boxes.", &err);
 
     if (rc == 0 && (argc > 1 || (argc == 1 && job.family)))

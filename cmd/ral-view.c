@@ -11,10 +11,10 @@ static void version(void)
 
 int main(int argc, char **argv)
 {
-    struct ral_view_job job = RAL_VIEW_JOB_INIT;
+    struct ral_view_job job = {0};
     struct ral_err err = {0};
     bool quiet = false, verbose = false;
-    const struct ral_opt opts[] = {
+    const struct ral_setting rows[] = {
         RAL_OPT_FLAG('H', "header", &job.header, "print the header alone"),
         RAL_OPT_FLAG(0, "count", &job.count, "print the number of records"),
         RAL_OPT_FLAG(0, "check", &job.check,
@@ -26,30 +26,35 @@ int main(int argc, char **argv)
                     "are the FILEs"),
         RAL_OPT_STR(0, "get", &job.get, "KEY",
                     "print one value of a recipe, which is the FILE"),
+        RAL_OPT_FLAG(0, "settings", &job.settings,
+                     "print all that recipes may set: key, option, values, "
+                     "default, meaning"),
         RAL_OPT_HEAD("records"),
         RAL_OPT_FLAG(0, "full", &job.full,
                      "with attn and embedded bytes (base64)"),
         RAL_OPT_STR(0, "record", &job.record, "ID", "this record alone"),
-        RAL_OPT_INT(0, "limit", &job.limit, "N", "stop after N records"),
+        RAL_LIMIT_OPT(&job.limit, "records"),
         RAL_OPT_FLAG(0, "part", &job.part,
                      "the input is one shard alone, without the others"),
-        RAL_OPT_U64(0, "max-record", &job.max_record, "BYTES",
-                    "refuse larger records [1 GiB]"),
+        RAL_RECORD_OPT(&job.max_record),
         RAL_OPT_HEAD("heat maps"),
-        RAL_OPT_INT(0, "sample", &job.sample, "K", "sample, from 0 [0]"),
-        RAL_OPT_INT(0, "token", &job.token, "T",
-                    "response token, from 0 [the one before the answer]"),
+        RAL_OPT_INT(0, "sample", &job.sample, "K", 0, RAL_MANY, 0,
+                    "sample, from 0"),
+        RAL_OPT_INT(0, "token", &job.token, "T", 0, RAL_MANY, -1,
+                    "response token, from 0",
+                    .shown = "the one before the answer"),
         RAL_OPT_STR(0, "media-root", &job.media_root, "DIR",
-                    "folder of the pictures, in place of the header's"),
+                    "folder of the pictures", .shown = "the header's"),
         RAL_OPT_HEAD("common options"),
-        RAL_OPT_STR('o', "output", &job.out, "FILE", "write here [stdout]"),
+        RAL_OPT_STR('o', "output", &job.out, "FILE", "write here",
+                    .shown = "stdout"),
         RAL_OPT_SETS(&job.sets),
         RAL_OPT_FLAG('q', "quiet", &quiet, "nothing but errors; always so"),
         RAL_OPT_FLAG('v', "verbose", &verbose, "changes nothing"),
         RAL_OPT_SHOW('V', "version", version, "show version and exit"),
         RAL_OPT_END,
     };
-    int rc = ral_opt_parse(opts, &argc, &argv, "[options] [FILE...]",
+    int rc = ral_opt_parse(rows, &argc, &argv, "[options] [FILE...]",
                            "Prints record streams as JSON lines, one a record.",
                            &err);
 

@@ -42,10 +42,38 @@ for page in "$top"/man/*.1; do
     done
     expect 0 "$base has examples" test $n -gt 1
 done
+
+# Prints the tags of a manual's lists, one a line, without quotes and escapes.
+tags() {
+    awk '/^\.T[PQ]$/ { getline; print }
+         /^\.It / { gsub(/Fl /, "-"); gsub(/, -/, ", --"); print }' "$1" |
+        sed 's/\\f.//g; s/\\-/-/g; s/"//g'
+}
+
+# Settings stand in manuals with the values and the default of their rows.
+ral-view --settings | awk -F '\t' '{
+    print $1 " (" $3 ($4 == "" ? "" : "; default " $4) ")" }' | sort >rows
+expect 0 'there are settings' test "$(wc -l <rows)" -gt 80
+for page in "$top"/man/*.1; do
+    base=${page##*/}
+    tags "$page" | tr -s ' ' |
+        sed -n 's/^\.B[IR]* \([a-z]*\.[a-z0-9_.]*\( .*\)*\)$/\1/p' |
+        sort >listed
+    cat listed >>all
+    expect 0 "$base: its settings are as their rows" sh -c \
+        'comm -13 rows listed >odd; uniq -d listed >>odd; cat odd >&2; ! [ -s odd ]'
+done
+expect 0 'no setting is without a manual' sh -c \
+    'sort -u all | comm -23 rows - >odd; cat odd >&2; ! [ -s odd ]'
+
 for prog in "$O"/ral-*; do
     base=${prog##*/}
     [ -f "$prog" ] || continue
     expect 0 "$base has a manual" test -f "$top/man/$base.1"
+    "$prog" --help | grep -o -- ' --[a-z][a-z-]*' | sort -u >options
+    tags "$top/man/$base.1" | grep -o -- '--[a-z][a-z-]*' |
+        sed 's/^/ /' | sort -u >listed
+    expect 0 "$base: options as in --help" sh -c 'diff options listed >&2'
     expect 0 "$base --help" sh -c "$prog --help | grep -q '^usage:'"
     expect 2 "$base --bogus" "$prog" --bogus
 done

@@ -1,8 +1,6 @@
 /* lib/conf/recipe.c - settings from a YAML recipe and KEY=VALUE overrides. */
 #include "conf/recipe.h"
 
-#include <assert.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,15 +13,19 @@ static const char *const sections[] = {"model",   "data",   "sft",
 
 enum { SECTIONS = sizeof sections / sizeof *sections, KEYS_MAX = 256 };
 
-/* Where a value stands: a place in a file, or an override. */
-struct source {
+/* What is read, and where it stands: in a file, or in an override. */
+struct load {
+    const struct ral_setting *rows;
+    struct ral_arena *texts;
     const char *path;     // NULL: an override
     const char *override; // "update.beta=0.1"
+    struct ral_err *err;
 };
 
-__attribute__((format(printf, 5, 6))) static int
-refuse(struct ral_err *err, const struct source *src, size_t line,
-       size_t column, const char *fmt, ...)
+__attribute__((format(printf, 4, 5))) static int refuse_at(const struct load *l,
+                                                           size_t line,
+                                                           size_t column,
+                                                           const char *fmt, ...)
 {
     char what[600];
     va_list ap;
@@ -31,10 +33,17 @@ refuse(struct ral_err *err, const struct source *src, size_t line,
     va_start(ap, fmt);
     vsnprintf(what, sizeof what, fmt, ap);
     va_end(ap);
-    if (src->path)
-        return ral_err_set(err, -RAL_EUSAGE, "%s:%zu:%zu: %s", src->path, line,
+    if (l->path)
+        return ral_err_set(l->err, -RAL_EUSAGE, "%s:%zu:%zu: %s", l->path, line,
                            column, what);
-    return ral_err_set(err, -RAL_EUSAGE, "-s %s: %s", src->override, what);
+    return ral_err_set(l->err, -RAL_EUSAGE, "-s %s: %s", l->override, what);
+}
+
+/* A value that a setting does not take. */
+static int refuse(const struct load *l, const struct ral_setting *s,
+                  const struct ral_yaml_node *v, const char *what)
+{
+    return refuse_at(l, v->line, v->column, "%s: %s", s->key, what);
 }
 
 static int no_memory(struct ral_err *err)
@@ -44,9 +53,9 @@ static int no_memory(struct ral_err *err)
 
 /* ---- names ---- */
 
-static bool in_section(const char *key, const char *section, size_t n)
+static bool in_section(const struct ral_setting *s, const char *name, size_t n)
 {
-    return !strncmp(key, section, n) && key[n] == '.';
+    return s->key && !strncmp(s->key, name, n) && s->key[n] == '.';
 }
 
 static bool is_section(const char *name, size_t n)
@@ -57,136 +66,152 @@ static bool is_section(const char *name, size_t n)
     return false;
 }
 
-static bool reads_section(const struct ral_recipe *r, const char *name,
-                          size_t n)
+static bool reads_section(const struct load *l, const char *name, size_t n)
 {
-    for (size_t i = 0; i < r->n; i++)
-        if (in_section(r->setting[i].key, name, n))
+    for (const struct ral_setting *s = l->rows; s->type != RAL_SET_T_END; s++)
+        if (in_section(s, name, n))
             return true;
     return false;
 }
 
-static const struct ral_setting *find(const struct ral_recipe *r,
-                                      const char *key)
+static const struct ral_setting *find(const struct load *l, const char *key)
 {
-    for (size_t i = 0; i < r->n; i++)
-        if (!strcmp(r->setting[i].key, key))
-            return &r->setting[i];
+    for (const struct ral_setting *s = l->rows; s->type != RAL_SET_T_END; s++)
+        if (s->key && !strcmp(s->key, key))
+            return s;
     return NULL;
 }
 
-static int unknown_section(struct ral_err *err, const struct source *src,
-                           size_t line, size_t column, const char *name)
+/* kind: "section" or "key". */
+static int unknown(const struct load *l, size_t line, size_t column,
+                   const char *kind, const char *name, const char *const *names,
+                   size_t n)
 {
-    const char *near = ral_nearest(name, sections, SECTIONS);
+    const char *near = ral_nearest(name, names, n);
 
-    return refuse(err, src, line, column, "unknown section '%s'%s%s%s", name,
-                  near ? "; did you mean '" : "", near ? near : "",
-                  near ? "'?" : "");
+    return refuse_at(l, line, column, "unknown %s '%s'%s%s%s", kind, name,
+                     near ? "; did you mean '" : "", near ? near : "",
+                     near ? "'?" : "");
 }
 
-static int unknown_key(const struct ral_recipe *r, struct ral_err *err,
-                       const struct source *src, size_t line, size_t column,
+static int unknown_key(const struct load *l, size_t line, size_t column,
                        const char *key)
 {
-    const size_t n = strcspn(key, ".");
-    const char *names[KEYS_MAX], *near;
-    size_t k = 0;
+    const char *names[KEYS_MAX];
+    size_t n = 0;
 
-    for (size_t i = 0; i < r->n && k < KEYS_MAX; i++)
-        if (in_section(r->setting[i].key, key, n))
-            names[k++] = r->setting[i].key;
-    near = ral_nearest(key, names, k);
-    return refuse(err, src, line, column, "unknown key '%s'%s%s%s", key,
-                  near ? "; did you mean '" : "", near ? near : "",
-                  near ? "'?" : "");
+    for (const struct ral_setting *s = l->rows;
+         s->type != RAL_SET_T_END && n < KEYS_MAX; s++)
+        if (in_section(s, key, strcspn(key, ".")))
+            names[n++] = s->key;
+    return unknown(l, line, column, "key", key, names, n);
 }
 
 /* ---- values ---- */
 
-/* The place of a word in "a|b|c", or -1. */
-static int choice(const char *choices, const char *word)
+/* "'much' is not a number", or of what is no scalar "this is not a number". */
+static int not_a(const struct load *l, const struct ral_setting *s,
+                 const struct ral_yaml_node *v, const char *what)
 {
-    const size_t len = strlen(word);
+    const char *quote = v->text ? "'" : "";
 
-    for (int i = 0;; i++) {
-        const size_t n = strcspn(choices, "|");
-
-        if (n == len && !strncmp(choices, word, n))
-            return i;
-        if (!choices[n])
-            return -1;
-        choices += n + 1;
-    }
+    return refuse_at(l, v->line, v->column, "%s: %s%s%s is not a %s", s->key,
+                     quote, v->text ? v->text : "this", quote, what);
 }
 
-static int check_range(const struct ral_setting *s, double v,
-                       const struct ral_yaml_node *at, const struct source *src,
-                       struct ral_err *err)
+static int in_range(const struct load *l, const struct ral_setting *s,
+                    const struct ral_yaml_node *v, double x)
 {
-    if (v >= s->lo && v <= s->hi)
-        return 0;
-    if (isinf(s->hi) || s->hi > 1e15)
-        return refuse(err, src, at->line, at->column,
-                      "%s: %.9g is too small; at least %.9g", s->key, v, s->lo);
-    return refuse(err, src, at->line, at->column,
-                  "%s: %.9g is not between %.9g and %.9g", s->key, v, s->lo,
-                  s->hi);
+    char why[RAL_SETTING_TEXT];
+
+    return ral_setting_allows(s, x, why) ? 0 : refuse(l, s, v, why);
 }
 
-static int store_number(const struct ral_setting *s,
-                        const struct ral_yaml_node *v, double *out,
-                        const struct source *src, struct ral_err *err)
+static int read_number(const struct load *l, const struct ral_setting *s,
+                       const struct ral_yaml_node *v, double *out)
 {
     if (ral_yaml_f64(v, out) < 0)
-        return refuse(err, src, v->line, v->column,
-                      "%s: %s%s%s is not a number", s->key, v->text ? "'" : "",
-                      v->text ? v->text : "this", v->text ? "'" : "");
-    return check_range(s, *out, v, src, err);
+        return not_a(l, s, v, "number");
+    return in_range(l, s, v, *out);
 }
 
-static int store_list(struct ral_recipe *r, const struct ral_setting *s,
-                      const struct ral_yaml_node *v, struct ral_strings *out,
-                      const struct source *src, struct ral_err *err)
+static int read_whole(const struct load *l, const struct ral_setting *s,
+                      const struct ral_yaml_node *v, int64_t *out)
 {
-    const bool one = v->type == RAL_YAML_SCALAR;
-    const size_t n = one ? 1 : v->n;
-    const char **item = RAL_NEW(&r->arena, const char *, n + 1);
-    size_t i = 0;
+    if (ral_yaml_i64(v, out) < 0)
+        return not_a(l, s, v, "whole number");
+    return in_range(l, s, v, (double)*out);
+}
 
-    if (!item)
-        return no_memory(err);
+/* The items of a list; a scalar is a list of one. */
+static int items(const struct load *l, const struct ral_setting *s,
+                 const struct ral_yaml_node *v,
+                 const struct ral_yaml_node **first, size_t *n)
+{
     if (v->type == RAL_YAML_MAPPING)
-        return refuse(err, src, v->line, v->column, "%s: is not a list",
-                      s->key);
-    for (v = one ? v : v->first; i < n; v = v->next, i++) {
-        if (v->type != RAL_YAML_SCALAR)
-            return refuse(err, src, v->line, v->column,
-                          "%s: an item of a list must be a text", s->key);
-        item[i] = ral_arena_text(&r->arena, v->text, strlen(v->text));
-        if (!item[i])
-            return no_memory(err);
-    }
-    *out = (struct ral_strings){item, n};
+        return refuse(l, s, v, "is not a list");
+    *n = v->type == RAL_YAML_SCALAR ? 1 : v->n;
+    *first = v->type == RAL_YAML_SCALAR ? v : v->first;
     return 0;
 }
 
-/* Sets name in the map, or adds it: dst may hold a constant default. */
-static int store_weight(struct ral_recipe *r, const struct ral_setting *s,
-                        const char *name, const struct ral_yaml_node *v,
-                        struct ral_weights *w, const struct source *src,
-                        struct ral_err *err)
+static int store_list(const struct load *l, const struct ral_setting *s,
+                      const struct ral_yaml_node *v)
 {
-    struct ral_weights new = {RAL_NEW(&r->arena, const char *, w->n + 1),
-                              RAL_NEW(&r->arena, double, w->n + 1), w->n};
+    struct ral_strings *out = s->dst;
+    const char **item;
+    size_t n = 0;
+    int rc = items(l, s, v, &v, &n);
+
+    if (rc < 0)
+        return rc;
+    if (!(item = RAL_NEW(l->texts, const char *, n + 1)))
+        return no_memory(l->err);
+    for (size_t i = 0; i < n; v = v->next, i++) {
+        if (v->type != RAL_YAML_SCALAR)
+            return refuse(l, s, v, "an item of a list must be a text");
+        item[i] = ral_arena_text(l->texts, v->text, strlen(v->text));
+        if (!item[i])
+            return no_memory(l->err);
+    }
+    if (out)
+        *out = (struct ral_strings){item, n};
+    return 0;
+}
+
+static int store_ints(const struct load *l, const struct ral_setting *s,
+                      const struct ral_yaml_node *v)
+{
+    const struct ral_yaml_node *list = v;
+    struct ral_ints out;
+    int rc = items(l, s, v, &v, &out.n);
+
+    if (rc == 0 && (out.n == 0 || out.n > sizeof out.item / sizeof *out.item))
+        return refuse_at(l, list->line, list->column,
+                         "%s: a list of 1 to %zu numbers, not of %zu", s->key,
+                         sizeof out.item / sizeof *out.item, out.n);
+    for (size_t i = 0; rc == 0 && i < out.n; v = v->next, i++)
+        rc = read_whole(l, s, v, &out.item[i]);
+    if (rc == 0 && s->dst)
+        *(struct ral_ints *)s->dst = out;
+    return rc;
+}
+
+/* Sets name in the map, or adds it: w may hold a constant default. */
+static int store_weight(const struct load *l, const struct ral_setting *s,
+                        const char *name, const struct ral_yaml_node *v,
+                        struct ral_weights *w)
+{
+    struct ral_weights new = {RAL_NEW(l->texts, const char *, w->n + 1),
+                              RAL_NEW(l->texts, double, w->n + 1), w->n};
     size_t i = 0;
     double x;
-    int rc = store_number(s, v, &x, src, err);
+    int rc = read_number(l, s, v, &x);
 
     if (rc < 0)
         return rc;
     if (!new.name || !new.value)
-        return no_memory(err);
+        return no_memory(l->err);
     for (size_t k = 0; k < w->n; k++) {
         new.name[k] = w->name[k];
         new.value[k] = w->value[k];
@@ -195,109 +220,103 @@ static int store_weight(struct ral_recipe *r, const struct ral_setting *s,
         i++;
     if (i == w->n) {
         new.n++;
-        new.name[i] = ral_arena_text(&r->arena, name, strlen(name));
+        new.name[i] = ral_arena_text(l->texts, name, strlen(name));
         if (!new.name[i])
-            return no_memory(err);
+            return no_memory(l->err);
     }
     new.value[i] = x;
     *w = new;
     return 0;
 }
 
-static int store_map(struct ral_recipe *r, const struct ral_setting *s,
-                     const struct ral_yaml_node *v, struct ral_weights *out,
-                     const struct source *src, struct ral_err *err)
+static int store_map(const struct load *l, const struct ral_setting *s,
+                     const struct ral_yaml_node *v)
 {
     struct ral_weights w = {0};
     int rc = 0;
 
     if (v->type != RAL_YAML_MAPPING)
-        return refuse(err, src, v->line, v->column,
-                      "%s: is not a map of names to numbers", s->key);
+        return refuse(l, s, v, "is not a map of names to numbers");
     for (v = v->first; v && rc == 0; v = v->next)
-        rc = store_weight(r, s, v->key, v, &w, src, err);
-    if (rc == 0)
-        *out = w;
+        rc = store_weight(l, s, v->key, v, &w);
+    if (rc == 0 && s->dst)
+        *(struct ral_weights *)s->dst = w;
     return rc;
 }
 
-static int store_word(struct ral_recipe *r, const struct ral_setting *s,
-                      const struct ral_yaml_node *v, void *dst,
-                      const struct source *src, struct ral_err *err)
+static int store_word(const struct load *l, const struct ral_setting *s,
+                      const struct ral_yaml_node *v)
 {
-    const int k = s->choices && v->text ? choice(s->choices, v->text) : 0;
+    const int k = s->words && v->text ? ral_word(s->words, v->text) : 0;
     const char *text;
 
     if (!v->text)
-        return refuse(err, src, v->line, v->column, "%s: is not a text",
-                      s->key);
+        return refuse(l, s, v, "is not a text");
     if (k < 0)
-        return refuse(err, src, v->line, v->column, "%s: '%s' is none of %s",
-                      s->key, v->text, s->choices);
+        return refuse_at(l, v->line, v->column, "%s: '%s' is none of %s",
+                         s->key, v->text, s->words);
+    if (!s->dst)
+        return 0;
     if (s->type == RAL_SET_T_ENUM) {
-        *(int *)dst = k;
+        *(int *)s->dst = k;
         return 0;
     }
-    if (!(text = ral_arena_text(&r->arena, v->text, strlen(v->text))))
-        return no_memory(err);
-    *(const char **)dst = text;
+    if (!(text = ral_arena_text(l->texts, v->text, strlen(v->text))))
+        return no_memory(l->err);
+    *(const char **)s->dst = text;
     return 0;
 }
 
-static int store(struct ral_recipe *r, const struct ral_setting *s,
-                 const struct ral_yaml_node *v, const struct source *src,
-                 struct ral_err *err)
+static int store(const struct load *l, const struct ral_setting *s,
+                 const struct ral_yaml_node *v)
 {
-    union {
-        const char *text;
-        int place;
-        int64_t i;
-        double x;
-        bool b;
-        struct ral_strings list;
-        struct ral_weights map;
-    } unused = {0};
-    void *dst = s->dst ? s->dst : &unused;
     int64_t i;
+    double x;
+    bool b;
     int rc;
 
-    if (ral_yaml_is_null(v) && src->path)
+    if (ral_yaml_is_null(v) && l->path)
         return 0;
     switch (s->type) {
-    case RAL_SET_T_STR:
-    case RAL_SET_T_ENUM:
-        return store_word(r, s, v, dst, src, err);
     case RAL_SET_T_INT:
-        if (ral_yaml_i64(v, &i) < 0)
-            return refuse(err, src, v->line, v->column,
-                          "%s: %s%s%s is not a whole number", s->key,
-                          v->text ? "'" : "", v->text ? v->text : "this",
-                          v->text ? "'" : "");
-        rc = check_range(s, (double)i, v, src, err);
-        if (rc == 0)
-            *(int64_t *)dst = i;
+        if ((rc = read_whole(l, s, v, &i)) == 0 && s->dst)
+            *(int64_t *)s->dst = i;
         return rc;
     case RAL_SET_T_NUM:
-        return store_number(s, v, dst, src, err);
+        if ((rc = read_number(l, s, v, &x)) == 0 && s->dst)
+            *(double *)s->dst = x;
+        return rc;
     case RAL_SET_T_BOOL:
-        if (ral_yaml_bool(v, dst) < 0)
-            return refuse(err, src, v->line, v->column,
-                          "%s: must be true or false", s->key);
+        if (ral_yaml_bool(v, &b) < 0)
+            return refuse(l, s, v, "must be true or false");
+        if (s->dst)
+            *(bool *)s->dst = b;
         return 0;
+    case RAL_SET_T_INTS:
+        return store_ints(l, s, v);
     case RAL_SET_T_LIST:
-        return store_list(r, s, v, dst, src, err);
+        return store_list(l, s, v);
     case RAL_SET_T_MAP:
-        return store_map(r, s, v, dst, src, err);
+        return store_map(l, s, v);
+    default: // a text or a word
+        return store_word(l, s, v);
     }
-    assert(0);
-    return 0;
 }
 
 /* ---- the file ---- */
 
-static int read_section(struct ral_recipe *r,
-                        const struct ral_yaml_node *section,
-                        const struct source *src, struct ral_err *err)
+/* A section holds keys, or nothing. */
+static int check_section(const struct load *l, const char *name,
+                         const struct ral_yaml_node *v)
+{
+    if (v->type == RAL_YAML_MAPPING || ral_yaml_is_null(v))
+        return 0;
+    return refuse_at(l, v->line, v->column, "section '%s' has no keys", name);
+}
+
+/* Keys of a section, or of one inside it, "reward.overlong". */
+static int read_section(const struct load *l, const char *name,
+                        const struct ral_yaml_node *section)
 {
     int rc = 0;
 
@@ -306,46 +325,47 @@ static int read_section(struct ral_recipe *r,
         const struct ral_setting *s;
         char key[256];
 
-        snprintf(key, sizeof key, "%s.%s", section->key, v->key);
-        s = find(r, key);
-        rc = s ? store(r, s, v, src, err)
-               : unknown_key(r, err, src, v->key_line, v->key_column, key);
+        snprintf(key, sizeof key, "%s.%s", name, v->key);
+        if ((s = find(l, key)))
+            rc = store(l, s, v);
+        else if (!reads_section(l, key, strlen(key)))
+            rc = unknown_key(l, v->key_line, v->key_column, key);
+        else
+            rc = check_section(l, key, v) < 0 ? -RAL_EUSAGE
+                                              : read_section(l, key, v);
     }
     return rc;
 }
 
 /* The skeleton, the same for every program: known sections with keys. */
-static int check_sections(const struct ral_yaml_node *root,
-                          const struct source *src, struct ral_err *err)
+static int check_sections(const struct load *l,
+                          const struct ral_yaml_node *root)
 {
     if (root->type != RAL_YAML_MAPPING)
-        return refuse(err, src, root->line, root->column,
-                      "not a recipe: no sections");
+        return refuse_at(l, root->line, root->column,
+                         "not a recipe: no sections");
     for (const struct ral_yaml_node *v = root->first; v; v = v->next) {
         if (!is_section(v->key, strlen(v->key)))
-            return unknown_section(err, src, v->key_line, v->key_column,
-                                   v->key);
-        if (v->type != RAL_YAML_MAPPING && !ral_yaml_is_null(v))
-            return refuse(err, src, v->line, v->column,
-                          "section '%s' has no keys", v->key);
+            return unknown(l, v->key_line, v->key_column, "section", v->key,
+                           sections, SECTIONS);
+        if (check_section(l, v->key, v) < 0)
+            return -RAL_EUSAGE;
     }
     return 0;
 }
 
-static int read_file(struct ral_recipe *r, const char *path,
-                     struct ral_err *err)
+static int read_file(const struct load *l)
 {
-    const struct source src = {.path = path};
     struct ral_yaml *y;
-    int rc = ral_yaml_read(&y, path, err);
+    int rc = ral_yaml_read(&y, l->path, l->err);
 
     if (rc < 0)
         return rc;
-    rc = check_sections(y->root, &src, err);
+    rc = check_sections(l, y->root);
     for (const struct ral_yaml_node *v = y->root->first; v && rc == 0;
          v = v->next)
-        if (reads_section(r, v->key, strlen(v->key)))
-            rc = read_section(r, v, &src, err);
+        if (reads_section(l, v->key, strlen(v->key)))
+            rc = read_section(l, v->key, v);
     ral_yaml_free(y);
     return rc;
 }
@@ -353,26 +373,24 @@ static int read_file(struct ral_recipe *r, const char *path,
 /* ---- overrides ---- */
 
 /* Splits KEY=VALUE; the key in a buffer, the value as a pointer. */
-static int split(const char *override, char key[256], const char **value,
-                 struct ral_err *err)
+static int split(const struct load *l, char key[256], const char **value)
 {
-    const struct source src = {.override = override};
-    const char *eq = strchr(override, '=');
-    const size_t n = eq ? (size_t)(eq - override) : 0;
+    const char *eq = strchr(l->override, '=');
+    const size_t n = eq ? (size_t)(eq - l->override) : 0;
     char *dot;
 
     if (!n || n > 255)
-        return refuse(err, &src, 0, 0, "must be KEY=VALUE");
-    memcpy(key, override, n);
+        return refuse_at(l, 0, 0, "must be KEY=VALUE");
+    memcpy(key, l->override, n);
     key[n] = 0;
     if (!(dot = strchr(key, '.')) || !dot[1])
-        return refuse(err, &src, 0, 0,
-                      "the key must have a section, as 'update.beta' has");
+        return refuse_at(l, 0, 0,
+                         "the key must have a section, as 'update.beta' has");
     *value = eq + 1;
     if (is_section(key, (size_t)(dot - key)))
         return 0;
     *dot = 0;
-    return unknown_section(err, &src, 0, 0, key);
+    return unknown(l, 0, 0, "section", key, sections, SECTIONS);
 }
 
 /* A value of an override as a tree; a text is not looked into. */
@@ -396,15 +414,13 @@ static int parse_value(const char *override, const char *value, bool text,
 }
 
 /* "reward.weights.exact" is an entry of the map "reward.weights". */
-static const struct ral_setting *find_map(const struct ral_recipe *r,
-                                          const char *key, const char **entry)
+static const struct ral_setting *find_map(const struct load *l, const char *key,
+                                          const char **entry)
 {
-    for (size_t i = 0; i < r->n; i++) {
-        const struct ral_setting *s = &r->setting[i];
-        const size_t n = strlen(s->key);
+    for (const struct ral_setting *s = l->rows; s->type != RAL_SET_T_END; s++) {
+        const size_t n = s->type == RAL_SET_T_MAP ? strlen(s->key) : 0;
 
-        if (s->type == RAL_SET_T_MAP && in_section(key, s->key, n) &&
-            key[n + 1]) {
+        if (n && !strncmp(key, s->key, n) && key[n] == '.' && key[n + 1]) {
             *entry = key + n + 1;
             return s;
         }
@@ -412,47 +428,43 @@ static const struct ral_setting *find_map(const struct ral_recipe *r,
     return NULL;
 }
 
-static int apply_override(struct ral_recipe *r, const char *override,
-                          struct ral_err *err)
+static int apply_override(const struct load *l)
 {
-    const struct source src = {.override = override};
     const struct ral_setting *s;
     const char *value, *entry = NULL;
     struct ral_weights none = {0};
     struct ral_yaml *y;
     char key[256];
     bool text;
-    int rc = split(override, key, &value, err);
+    int rc = split(l, key, &value);
 
-    if (rc < 0 || !reads_section(r, key, strcspn(key, ".")))
+    if (rc < 0 || !reads_section(l, key, strcspn(key, ".")))
         return rc;
-    if (!(s = find(r, key)) && !(s = find_map(r, key, &entry)))
-        return unknown_key(r, err, &src, 0, 0, key);
+    if (!(s = find(l, key)) && !(s = find_map(l, key, &entry)))
+        return unknown_key(l, 0, 0, key);
     text = s->type == RAL_SET_T_STR || s->type == RAL_SET_T_ENUM ||
            (s->type == RAL_SET_T_LIST && *value != '[');
-    if ((rc = parse_value(override, value, text, &y, err)) < 0)
+    if ((rc = parse_value(l->override, value, text, &y, l->err)) < 0)
         return rc;
-    rc = entry ? store_weight(r, s, entry, y->root, s->dst ? s->dst : &none,
-                              &src, err)
-               : store(r, s, y->root, &src, err);
+    rc = entry ? store_weight(l, s, entry, y->root, s->dst ? s->dst : &none)
+               : store(l, s, y->root);
     ral_yaml_free(y);
     return rc;
 }
 
-int ral_recipe_load(void *recipe, const char *path,
-                    const struct ral_list *overrides, struct ral_err *err)
+int ral_recipe_load(void *texts, const struct ral_setting *rows,
+                    const char *path, const struct ral_list *overrides,
+                    struct ral_err *err)
 {
-    struct ral_recipe *r = recipe;
-    int rc = path ? read_file(r, path, err) : 0;
+    struct load l = {.rows = rows, .texts = texts, .path = path, .err = err};
+    int rc = path ? read_file(&l) : 0;
 
-    for (size_t i = 0; overrides && i < overrides->n && rc == 0; i++)
-        rc = apply_override(r, overrides->item[i], err);
+    l.path = NULL;
+    for (size_t i = 0; overrides && i < overrides->n && rc == 0; i++) {
+        l.override = overrides->item[i];
+        rc = apply_override(&l);
+    }
     return rc;
-}
-
-void ral_recipe_release(struct ral_recipe *r)
-{
-    ral_arena_release(&r->arena);
 }
 
 /* ---- for scripts ---- */
@@ -485,7 +497,9 @@ static int get_override(const struct ral_list *overrides, const char *key,
     int rc;
 
     for (size_t i = 0; overrides && i < overrides->n; i++) {
-        if ((rc = split(overrides->item[i], name, &value, err)) < 0)
+        const struct load l = {.override = overrides->item[i], .err = err};
+
+        if ((rc = split(&l, name, &value)) < 0)
             return rc;
         if (!strcmp(name, key))
             last = value;
@@ -502,22 +516,20 @@ static int get_override(const struct ral_list *overrides, const char *key,
 int ral_recipe_get(const char *path, const struct ral_list *overrides,
                    const char *key, struct ral_buf *out, struct ral_err *err)
 {
-    const struct source src = {.path = path};
+    const struct load l = {.path = path, .err = err};
     const struct ral_yaml_node *v;
     struct ral_yaml *y;
     int rc = ral_yaml_read(&y, path, err);
 
     if (rc < 0)
         return rc;
-    if ((rc = check_sections(y->root, &src, err)) == 0 &&
+    if ((rc = check_sections(&l, y->root)) == 0 &&
         (rc = get_override(overrides, key, out, err)) == 0) {
         v = ral_yaml_get(y->root, key);
-        if (!v || ral_yaml_is_null(v))
-            rc = ral_err_set(err, -RAL_EINVAL, "%s: does not set '%s'", path,
-                             key);
-        else if ((rc = put_value(v, key, out, err)) < 0)
-            ral_err_at(err, "%s", path);
+        if (v && !ral_yaml_is_null(v))
+            rc = put_value(v, key, out, err) < 0 ? ral_err_at(err, "%s", path)
+                                                 : 1;
     }
     ral_yaml_free(y);
-    return rc < 0 ? rc : 0;
+    return rc;
 }

@@ -11,17 +11,13 @@
 #include "base/buf.h"
 #include "base/file.h"
 
-enum { THREADS_MAX = 1024, FLOAT_DIGITS = 9 };
+enum { FLOAT_DIGITS = 9 };
 
 int ral_common_start(const struct ral_common *c, const char *prog,
                      struct ral_log *log, struct ral_err *err)
 {
     if (c->quiet && c->verbose)
         return ral_err_set(err, -RAL_EUSAGE, "--quiet and --verbose: only one");
-    if (c->threads < 0 || c->threads > THREADS_MAX)
-        return ral_err_set(err, -RAL_EUSAGE,
-                           "--threads: %lld is not between 0 and %d",
-                           (long long)c->threads, THREADS_MAX);
     ral_signals_block();
     ral_log_init(log, prog, c->quiet ? -1 : c->verbose);
     return 0;
@@ -89,9 +85,4 @@ int ral_failures(double most, size_t failed, size_t n)
     if ((double)failed <= (most < 0 ? 0.1 : most) * (double)n)
         return 0;
     return most < 0 ? -RAL_EINVAL : -RAL_ECHECK;
-}
-
-bool ral_fraction_ok(double x)
-{
-    return x == RAL_UNASKED || (x >= 0 && x <= 1);
 }

@@ -13,6 +13,7 @@
 #include "base/version.h"
 #include "conf/recipe.h"
 
+/* Zeroed, or for a program that reads recipes RAL_COMMON_INIT(its name). */
 struct ral_common {
     int64_t threads; // 0: as many as there are processors
     uint64_t seed;
@@ -20,26 +21,78 @@ struct ral_common {
     bool quiet, verbose;
     struct ral_opt_conf conf;
     struct ral_list sets;
+    struct ral_arena texts; // of the recipe
 };
 
-/* For a program that reads settings: struct ral_common c = ...(&recipe). */
-#define RAL_COMMON_INIT(recipe)                                                \
+#define RAL_COMMON_INIT(c)                                                     \
     {                                                                          \
-        .conf = {.load = ral_recipe_load, .ctx = recipe }                      \
+        .conf = {.load = ral_recipe_load, .ctx = &(c).texts }                  \
     }
 
-/* Rows of an option table. version: void (*)(void), for -V. */
+/* Rows of every program. version: void (*)(void), for -V. */
 #define RAL_COMMON_OPTS(c, version)                                            \
     RAL_OPT_HEAD("common options"), RAL_OPT_CONF(&(c)->conf),                  \
         RAL_OPT_SETS(&(c)->sets),                                              \
-        RAL_OPT_INT('j', "threads", &(c)->threads, "N",                        \
-                    "processors to use [all]; never changes a result"),        \
-        RAL_OPT_U64(0, "seed", &(c)->seed, "N", "of all random numbers [0]"),  \
+        RAL_OPT_INT('j', "threads", &(c)->threads, "N", 0, 1024, 0,            \
+                    "processors to use; never changes a result",               \
+                    .shown = "all"),                                           \
+        RAL_OPT_U64(0, "seed", &(c)->seed, "N", "of all random numbers"),      \
         RAL_OPT_STR(0, "log", &(c)->log, "FILE",                               \
                     "append metrics, as JSON lines"),                          \
         RAL_OPT_FLAG('q', "quiet", &(c)->quiet, "errors and warnings only"),   \
         RAL_OPT_FLAG('v', "verbose", &(c)->verbose, "tell more"),              \
         RAL_OPT_SHOW('V', "version", version, "show version and exit")
+
+/* Rows of several programs. */
+#define RAL_FORCE_OPT(d)                                                       \
+    RAL_OPT_FLAG(0, "force", d, "replace an existing -o")
+#define RAL_STALE_OPT(d)                                                       \
+    RAL_OPT_FLAG(0, "allow-stale", d, "train on another policy's rollouts")
+#define RAL_LIMIT_OPT(d, what)                                                 \
+    RAL_OPT_INT(0, "limit", d, "N", 0, RAL_MANY, 0, "stop after N " what,      \
+                .shown = "all")
+#define RAL_RECORD_OPT(d)                                                      \
+    RAL_OPT_U64(0, "max-record", d, "BYTES", "refuse larger records",          \
+                .shown = "1 GiB")
+#define RAL_BATCH_OPT(d)                                                       \
+    RAL_OPT_INT(0, "batch", d, "N", 0, 4096, 0,                                \
+                "decode N prompts together; never changes a bit",              \
+                .shown = "by size")
+#define RAL_FAILED_OPT(d, v, what)                                             \
+    RAL_OPT_NUM(0, "max-failed", d, "X", 0, 1, v,                              \
+                "exit 3 if more of the " what " fail", .shown = "0.1")
+
+/* Rows of section model; for programs that do not make weights NULL, NULL. */
+#define RAL_MODEL_SETTINGS(how, deviation)                                     \
+    RAL_SET_STR("model.init", NULL, "folder of a model to begin with"),        \
+        RAL_SET_WORD("model.initializer", how, "fan_in|normal", "fan_in",      \
+                     "fan_in: deviation in^-1/2; normal: --std",               \
+                     RAL_AS(0, "init", "HOW")),                                \
+        RAL_SET_NUM("model.std", deviation, 0, 10, 0.02,                       \
+                    "deviation of normal", RAL_AS(0, "std", "X"))
+
+/* Which attention is the policy's: layers from 0, or from the end below 0. */
+struct ral_attn_settings {
+    struct ral_ints layers;
+    int heads; // enum ral_attn_heads
+};
+
+#define RAL_ATTN_HEADS_WORDS "mean|each" // names of enum ral_attn_heads
+enum ral_attn_heads {
+    RAL_ATTN_HEADS_MEAN, // one row a layer
+    RAL_ATTN_HEADS_EACH,
+};
+
+/* section is a literal, as in all shared rows; lopt and hopt are options'
+ * names, or NULL. */
+#define RAL_ATTN_SETTINGS(section, a, lopt, hopt)                              \
+    RAL_SET_INTS(section ".attn_layers", &(a)->layers, -1000, 999, "-1",       \
+                 "layers whose attention is the policy; -1: the last",          \
+                 RAL_AS(0, lopt, "L,..")),                                     \
+        RAL_SET_ENUM(section ".attn_heads", &(a)->heads,                       \
+                     RAL_ATTN_HEADS_WORDS, RAL_ATTN_HEADS_MEAN,                \
+                     "their mean, or each head's attention alone",             \
+                     RAL_AS(0, hopt, "HOW"))
 
 /**
  * After the options are parsed: checks them, blocks SIGINT and SIGTERM
@@ -59,8 +112,6 @@ void ral_version_show_kernels(const char *prog, const char *cpu);
 
 /* A fraction that was not asked for; no option can give this value. */
 #define RAL_UNASKED (-HUGE_VAL)
-/* Whether x was not asked for, or is 0 to 1. */
-bool ral_fraction_ok(double x);
 
 /* Metrics: one JSON object a line, appended. Zero initialise. */
 struct ral_metrics {

@@ -489,13 +489,7 @@ static int check_job(const struct ral_eval_job *j, struct ral_err *err)
 {
     const char *bad = NULL;
 
-    if (j->limit < 0 || j->batch < 0 || j->batch > RAL_RESPOND_BATCH_MAX)
-        bad = "--limit and --batch must not be negative, --batch at most 4096";
-    else if (j->max_tokens < 1 || j->max_tokens > 1 << 20)
-        bad = "--max-tokens must be 1 or more";
-    else if (!ral_fraction_ok(j->max_failed) || !ral_fraction_ok(j->max_drop))
-        bad = "--max-failed and --max-drop are fractions, 0 to 1";
-    else if (j->max_drop >= 0 && !j->baseline)
+    if (j->max_drop >= 0 && !j->baseline)
         bad = "--max-drop needs --baseline";
     else if (j->rows && !strcmp(j->rows, "-"))
         bad = "--rows needs a file: standard output is for the results";

@@ -4,6 +4,7 @@
 
 #include "job/common.h"
 #include "prompt/source.h"
+#include "reward/rules.h"
 
 struct ral_eval_job {
     struct ral_data_settings data;
@@ -20,17 +21,16 @@ struct ral_eval_job {
     uint64_t max_record;
 };
 
-#define RAL_EVAL_JOB_INIT                                                      \
-    {                                                                          \
-        .metric = "accuracy", .max_drop = RAL_UNASKED, .max_tokens = 256,      \
-        .max_failed = RAL_UNASKED                                              \
-    }
-
 #define RAL_EVAL_SETTINGS(j)                                                   \
-    RAL_MODEL_SETTINGS, RAL_DATA_SETTINGS(&(j)->data),                         \
-        RAL_SET_INT("eval.every", NULL, 1, 1 << 30),                           \
-        RAL_SET_WORD("eval.metric", &(j)->metric, "accuracy|choice"),          \
-        RAL_SET_INT("eval.max_completion_length", &(j)->max_tokens, 1, 1 << 20)
+    RAL_SET_INT("eval.every", NULL, 1, 1 << 30, 0,                             \
+                "validation accuracy after every such step of ral-train",      \
+                .shown = "never"),                                             \
+        RAL_SET_WORD("eval.metric", &(j)->metric, RAL_RULE_METRICS,            \
+                     "accuracy", "the rule that tells whether an answer is "   \
+                     "right"),                                                 \
+        RAL_SET_INT("eval.max_completion_length", &(j)->max_tokens, 1,         \
+                    1 << 20, 256, "longest response",                          \
+                    RAL_AS(0, "max-tokens", "N"))
 
 /**
  * inputs: one file of rows, or streams; none or "-" is stdin. What they are is

@@ -87,8 +87,6 @@ int ral_init_run(const struct ral_init_job *job,
         return ral_err_set(err, -RAL_EUSAGE,
                            "one folder with config.json and tokenizer.json is "
                            "needed");
-    if (strcmp(job->init, "fan_in") && strcmp(job->init, "normal"))
-        return ral_err_set(err, -RAL_EUSAGE, "--init must be fan_in or normal");
     if ((rc = ral_training_out_check(job->out, job->force, err)) < 0 ||
         (rc = check_folder(dir[0], &c, err)) < 0 ||
         (rc = ral_outdir_open(&out, job->out, job->force, "config.json",

@@ -11,13 +11,6 @@ struct ral_init_job {
     bool force;
 };
 
-#define RAL_INIT_JOB_INIT {.init = "fan_in", .std = 0.02}
-
-#define RAL_INIT_SETTINGS(j)                                                   \
-    RAL_SET_STR("model.init", NULL),                                           \
-        RAL_SET_WORD("model.initializer", &(j)->init, "fan_in|normal"),        \
-        RAL_SET_NUM("model.std", &(j)->std, 0, 10)
-
 /**
  * dir: config.json, tokenizer.json, preprocessor_config.json. Norms are 1,
  * biases 0, matrices normal with deviation in^-1/2 (fan_in) or std. Every

@@ -37,8 +37,6 @@ int ral_policy_open(struct ral_policy *p, const char *dir, const char *cpu,
     memset(p, 0, sizeof *p);
     if (!dir)
         return ral_err_set(err, -RAL_EUSAGE, "-m CHECKPOINT is needed");
-    if (threads < 0 || threads > 4096)
-        return ral_err_set(err, -RAL_EUSAGE, "-j must be 0 to 4096");
     if ((rc = ral_cpu_flags(&flags, cpu, err)) < 0)
         return rc;
     if (!(p->dir = ral_checkpoint_resolve(dir, err)))

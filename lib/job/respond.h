@@ -39,9 +39,6 @@ struct ral_respond_stats {
     char first[400];             // the first failure
 };
 
-/* Of --batch: most prompts that may be decoded together. */
-enum { RAL_RESPOND_BATCH_MAX = 4096 };
-
 /**
  * Every row to put, in order. A row that cannot be used goes there too, with
  * its error; more of them than max_failed of all rows end the run.

@@ -543,10 +543,6 @@ int ral_reward_run(const struct ral_reward_job *job, char *const *path,
     uint64_t step;
     int rc;
 
-    if (!(job->max_failed >= 0 && job->max_failed <= 1))
-        return ral_err_set(err, -RAL_EUSAGE,
-                           "--max-failed %g: a fraction from 0 to 1",
-                           job->max_failed);
     if ((rc = use_rules(&j, &job->weights, err)) < 0)
         return rc;
     if ((rc = ral_reader_open_files(&r, path, n, job->max_record, err)) < 0)

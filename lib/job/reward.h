@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "conf/recipe.h"
+#include "rl/advantage.h"
 
 struct ral_reward_job {
     const char *out; // NULL: stdout
@@ -20,15 +21,12 @@ struct ral_reward_job {
     size_t n_args;
 };
 
-#define RAL_REWARD_JOB_INIT                                                    \
-    {                                                                          \
-        .max_failed = 0.1                                                      \
-    }
-
 #define RAL_REWARD_SETTINGS(job)                                               \
-    RAL_SET_MAP("reward.weights", &(job)->weights, -1e6, 1e6),                 \
-        RAL_SET_ENUM("reward.scale_rewards", &(job)->scale,                    \
-                     "group|batch|none")
+    RAL_SET_MAP("reward.weights", &(job)->weights, -1e6, 1e6,                  \
+                "the rules in use, and their weights",                         \
+                .shown = "{accuracy: 0.9, format: 0.1}"),                      \
+        RAL_SET_ENUM("reward.scale_rewards", &(job)->scale, RAL_SCALE_WORDS,   \
+                     RAL_SCALE_GROUP, "what advantages are divided by")
 
 /**
  * Scores every sample of the streams in path[n] (none: stdin): rewards,

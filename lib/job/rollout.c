@@ -18,33 +18,6 @@ struct rollout {
     struct ral_buf record;
 };
 
-static int check_job(const struct ral_rollout_job *j, size_t nrows,
-                     struct ral_err *err)
-{
-    const char *bad = NULL;
-
-    if (nrows > 1)
-        bad = "one file of rows at a time: use --shard or run it twice";
-    else if (j->samples < 1 || j->samples > 4096)
-        bad = "-n must be 1 to 4096";
-    else if (j->draw < 0 || j->limit < 0 || j->batch < 0 ||
-             j->batch > RAL_RESPOND_BATCH_MAX)
-        bad = "--draw, --limit and --batch must not be negative, --batch at "
-              "most 4096";
-    else if (j->step < 1)
-        bad = "--step counts from 1";
-    else if (j->max_tokens < 1 || j->max_tokens > 1 << 20)
-        bad = "--max-tokens must be 1 to 1048576";
-    else if (!(j->temperature == 0 ||
-               (j->temperature >= 1e-6 && j->temperature <= 100)))
-        bad = "--temperature must be 0 (greedy), or 1e-6 to 100";
-    else if (!(j->top_p > 0 && j->top_p <= 1) || j->top_k < 0)
-        bad = "--top-p must be over 0 and at most 1, --top-k 0 or more";
-    else if (!ral_fraction_ok(j->max_failed))
-        bad = "--max-failed is a fraction, 0 to 1";
-    return bad ? ral_err_set(err, -RAL_EUSAGE, "%s", bad) : 0;
-}
-
 static size_t samples_of(const struct ral_rollout_job *j)
 {
     return j->given ? 1 : (size_t)j->samples;
@@ -146,8 +119,11 @@ static int start(struct rollout *r, const struct ral_common *c,
     struct ral_rows_conf *conf = &r->source.rows;
     int rc;
 
-    if ((rc = check_job(j, nrows, err)) < 0 ||
-        (rc = ral_source_find(&r->source, &j->data, j->split, "train",
+    if (nrows > 1)
+        return ral_err_set(err, -RAL_EUSAGE,
+                           "one file of rows at a time: use --shard or run it "
+                           "twice");
+    if ((rc = ral_source_find(&r->source, &j->data, j->split, "train",
                               nrows ? rows[0] : NULL, err)) < 0)
         return rc;
     conf->draw = (uint64_t)j->draw;

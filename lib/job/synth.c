@@ -24,7 +24,6 @@ struct sink {
     size_t n_pictures;
     bool pictures_open, rows_open;
     bool made[2]; // folders that were not there: the output, its images
-    bool picture_first;
     struct ral_buf line, png;
 };
 
@@ -60,31 +59,20 @@ static int check_names(const struct sink *k, struct ral_err *err)
     return 0;
 }
 
-static int read_counts(const struct ral_synth_job *job,
-                       struct ral_synth_spec *s, struct ral_err *err)
+static int read_spec(const struct ral_synth_job *job, struct ral_synth_spec *s,
+                     struct ral_err *err)
 {
-    const struct {
-        const char *name;
-        int64_t v;
-        size_t *to;
-    } counts[] = {
-        {"rows", job->rows, &s->rows},
-        {"cells", job->cells, &s->cells},
-        {"objects", job->objects, &s->objects},
-        {"clutter", job->clutter, &s->clutter},
-        {"colours", job->colours, &s->colours},
-        {"shapes", job->shapes, &s->shapes},
-        {"questions", job->questions, &s->questions},
+    *s = (struct ral_synth_spec){
+        .rows = (size_t)job->rows,
+        .cells = (size_t)job->cells,
+        .objects = (size_t)job->objects,
+        .clutter = (size_t)job->clutter,
+        .colours = (size_t)job->colours,
+        .shapes = (size_t)job->shapes,
+        .questions = (size_t)job->questions,
+        .naming = job->naming,
+        .seed = job->seed,
     };
-
-    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
-        if (counts[i].v < 0)
-            return ral_err_set(err, -RAL_EUSAGE, "--%s must not be negative",
-                               counts[i].name);
-        *counts[i].to = (size_t)counts[i].v;
-    }
-    s->naming = job->naming;
-    s->seed = job->seed;
     return ral_split_find(&s->split, job->split, err);
 }
 
@@ -108,13 +96,6 @@ static int sink_open(struct sink *k, const struct ral_synth_job *job,
     int rc;
 
     *k = (struct sink){.job = job, .name = job->name ? job->name : job->split};
-    if (!strcmp(job->order, "picture-first"))
-        k->picture_first = true;
-    else if (strcmp(job->order, "question-first"))
-        return ral_err_set(err, -RAL_EUSAGE,
-                           "--order is question-first or picture-first, not "
-                           "\"%s\"",
-                           job->order);
     if (asprintf(&k->prefix, "%s%s", job->prefix ? job->prefix : k->name,
                  job->prefix ? "" : "-") < 0)
         k->prefix = NULL;
@@ -170,7 +151,7 @@ static json_t *row_json(const struct sink *k,
     json_t *image =
         json_pack("{ssso}", "type", "image", "image",
                   json_sprintf("images/%s/%06zu.png", k->name, row->picture));
-    json_t *first = k->picture_first ? image : text;
+    json_t *first = k->job->picture_first ? image : text;
 
     return json_pack("{so s[{ssso}] ssss s[[iiii]] so}", "id",
                      json_sprintf("%s%06zu", k->prefix, row->number),
@@ -272,7 +253,7 @@ static int write_rows(struct sink *k, struct ral_questions *q, size_t total,
 int ral_synth_run(const struct ral_synth_job *job, const struct ral_log *log,
                   struct ral_err *err)
 {
-    struct ral_synth_spec spec = RAL_SYNTH_SPEC_INIT;
+    struct ral_synth_spec spec;
     const struct ral_family *family;
     struct ral_questions *q = NULL;
     struct sink k = {0};
@@ -283,7 +264,7 @@ int ral_synth_run(const struct ral_synth_job *job, const struct ral_log *log,
                            "no output; name a folder with -o DIR");
     if (!(family = ral_family_find(job->family ? job->family : "search", err)))
         return -RAL_EUSAGE;
-    if ((rc = read_counts(job, &spec, err)) < 0 ||
+    if ((rc = read_spec(job, &spec, err)) < 0 ||
         (rc = ral_questions_open(&q, family, &spec, err)) < 0)
         return rc;
     if ((rc = sink_open(&k, job, err)) == 0 &&

@@ -8,19 +8,17 @@
 #include "base/log.h"
 #include "synth/family.h"
 
+/* Of question and picture in a turn. */
+#define RAL_SYNTH_ORDER_WORDS "question-first|picture-first"
+
 struct ral_synth_job {
-    const char *family, *out, *split, *name, *prefix, *order;
+    const char *family, *out, *split, *name, *prefix;
+    int picture_first; // of RAL_SYNTH_ORDER_WORDS
     int64_t rows, cells, objects, clutter, colours, shapes, questions;
     double naming;
     uint64_t seed;
     bool force;
 };
-
-#define RAL_SYNTH_JOB_INIT                                                     \
-    {                                                                          \
-        .split = "train", .order = "question-first", .rows = 1000, .cells = 4, \
-        .objects = 3, .colours = 6, .shapes = 8, .questions = 2                \
-    }
 
 /**
  * Writes OUT/NAME.jsonl and the pictures OUT/images/NAME/000001.png ...

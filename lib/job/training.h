@@ -16,23 +16,54 @@ struct ral_optim_settings {
     int64_t warmup_steps, max_steps; // of the optimiser; 0: not given
 };
 
-#define RAL_OPTIM_INIT(rate)                                                   \
-    {                                                                          \
-        .learning_rate = rate, .max_grad_norm = 1, .beta1 = 0.9,               \
-        .beta2 = 0.999, .epsilon = 1e-8                                        \
-    }
-
-#define RAL_OPTIM_SETTINGS(section, o)                                         \
-    RAL_SET_NUM(section ".learning_rate", &(o)->learning_rate, 0, 1),          \
-        RAL_SET_NUM(section ".weight_decay", &(o)->weight_decay, 0, 10),       \
-        RAL_SET_NUM(section ".max_grad_norm", &(o)->max_grad_norm, 0, 1e9),    \
-        RAL_SET_NUM(section ".adam_beta1", &(o)->beta1, 0, 0.999999),          \
-        RAL_SET_NUM(section ".adam_beta2", &(o)->beta2, 0, 0.999999),          \
-        RAL_SET_NUM(section ".adam_epsilon", &(o)->epsilon, 1e-30, 1),         \
+#define RAL_OPTIM_SETTINGS(section, o, rate)                                   \
+    RAL_SET_NUM(section ".learning_rate", &(o)->learning_rate, 0, 1, rate,     \
+                "AdamW's peak rate"),                                          \
+        RAL_SET_NUM(section ".weight_decay", &(o)->weight_decay, 0, 10, 0,     \
+                    "of matrices; norms and biases do not decay"),             \
+        RAL_SET_NUM(section ".max_grad_norm", &(o)->max_grad_norm, 0, 1e9, 1,  \
+                    "longer gradients are cut to this; 0: none"),              \
+        RAL_SET_NUM(section ".adam_beta1", &(o)->beta1, 0, 0.999999, 0.9,      \
+                    "decay of the mean gradient"),                             \
+        RAL_SET_NUM(section ".adam_beta2", &(o)->beta2, 0, 0.999999, 0.999,    \
+                    "decay of the mean square"),                               \
+        RAL_SET_NUM(section ".adam_epsilon", &(o)->epsilon, 1e-30, 1, 1e-8,    \
+                    "added to the root of the mean square"),                   \
         RAL_SET_ENUM(section ".lr_scheduler_type", &(o)->schedule,             \
-                     "constant|linear|cosine"),                                \
-        RAL_SET_INT(section ".warmup_steps", &(o)->warmup_steps, 0, 1 << 30),  \
-        RAL_SET_INT(section ".max_steps", &(o)->max_steps, 0, 1 << 30)
+                     RAL_SCHEDULE_WORDS, RAL_CONSTANT,                         \
+                     "the rate after the ramp"),                               \
+        RAL_SET_INT(section ".warmup_steps", &(o)->warmup_steps, 0, 1 << 30,   \
+                    0, "optimiser steps of the ramp"),                         \
+        RAL_SET_INT(section ".max_steps", &(o)->max_steps, 0, 1 << 30, 0,      \
+                    "optimiser step at which a falling rate is 0")
+
+/* How a stream becomes optimiser steps; j: struct ral_update_job and others. */
+#define RAL_BATCH_SETTINGS(section, j, parts)                                  \
+    RAL_SET_INT(section ".num_mini_batches", &(j)->mini_batches, 1, 1 << 20,   \
+                parts, "optimiser steps of a pass over the stream"),           \
+        RAL_SET_INT(section ".num_iterations", &(j)->iterations, 1, 1 << 20,   \
+                    1, "passes over the stream"),                              \
+        RAL_SET_INT(section ".micro_batch_tokens", &(j)->micro_tokens, 0,      \
+                    1 << 24, 4096, "most tokens in memory at once")
+
+/* The attention term. */
+#define RAL_ATTN_TERM_SETTINGS(section, j)                                     \
+    RAL_SET_NUM(section ".attn_coef", &(j)->attn_coef, 0, 1e6, 1,              \
+                "weight of the attention term; 0: without"),                   \
+        RAL_SET_WORD(section ".attn_reduce", &(j)->attn_reduce,                \
+                     RAL_REDUCE_WORDS, "token",                                \
+                     "what the attention term is a mean of"),                  \
+        RAL_ATTN_SETTINGS(section, &(j)->attn, NULL, NULL)
+
+#define RAL_BACKWARD_WORDS "exact|blas" // names of enum ral_backward
+enum ral_backward {
+    RAL_BACKWARD_EXACT, // by chains of our own: the same bits everywhere
+    RAL_BACKWARD_BLAS,  // by OpenBLAS: those of one kind of processor
+};
+
+#define RAL_BACKWARD_SETTING(section, d)                                       \
+    RAL_SET_ENUM(section ".backward", d, RAL_BACKWARD_WORDS,                   \
+                 RAL_BACKWARD_EXACT, "how gradient products are computed")
 
 /* max_steps must be there for a schedule that falls. */
 int ral_optim_check(const struct ral_optim_settings *o, const char *section,

@@ -332,10 +332,8 @@ static int start(struct update *u, size_t ninputs)
     const struct ral_prompt_conf prompts = ral_data_prompts(&j->data);
     int rc;
 
-    if (j->sft && (ninputs > 1 || j->steps < 0))
-        return ral_err_set(u->err, -RAL_EUSAGE,
-                           "--sft takes one file of rows and --steps of 0 or "
-                           "more");
+    if (j->sft && ninputs > 1)
+        return ral_err_set(u->err, -RAL_EUSAGE, "--sft takes one file of rows");
     if (j->split && !j->sft)
         return ral_err_set(u->err, -RAL_EUSAGE,
                            "--split names rows, which --sft takes");

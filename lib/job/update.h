@@ -15,41 +15,41 @@ struct ral_update_job {
     int64_t micro_tokens;
     /* sft */
     int64_t batch_size;
+    int sft_backward; // enum ral_backward
     struct ral_optim_settings sft_optim;
     /* update */
     double beta, epsilon, epsilon_high, attn_coef; // epsilon_high < 0: epsilon
     const char *loss_type, *attn_reduce;
+    struct ral_attn_settings attn;
+    int backward; // enum ral_backward
     int64_t mini_batches, iterations;
     struct ral_optim_settings optim;
 };
 
-#define RAL_UPDATE_JOB_INIT                                                    \
-    {                                                                          \
-        .steps = 1, .batch_size = 32, .sft_optim = RAL_OPTIM_INIT(2e-5),       \
-        .epsilon = 0.2, .epsilon_high = -1, .attn_coef = 1,                    \
-        .loss_type = "grpo", .attn_reduce = "token", .mini_batches = 4,        \
-        .iterations = 1, .optim = RAL_OPTIM_INIT(1e-6)                         \
-    }
-
 #define RAL_UPDATE_SETTINGS(j)                                                 \
-    RAL_MODEL_SETTINGS, RAL_DATA_SETTINGS(&(j)->data),                         \
-        RAL_SET_INT("sft.batch_size", &(j)->batch_size, 1, 1 << 20),           \
-        RAL_SET_INT("sft.eval_every", NULL, 1, 1 << 30),                       \
-        RAL_SET_STR("sft.stop", NULL), RAL_SET_STR("sft.slow_at", NULL),       \
-        RAL_SET_NUM("sft.slow_learning_rate", NULL, 0, 1),                     \
-        RAL_OPTIM_SETTINGS("sft", &(j)->sft_optim),                            \
-        RAL_SET_NUM("update.beta", &(j)->beta, 0, 1e6),                        \
-        RAL_SET_NUM("update.epsilon", &(j)->epsilon, 0, 1e6),                  \
-        RAL_SET_NUM("update.epsilon_high", &(j)->epsilon_high, 0, 1e6),        \
-        RAL_SET_NUM("update.attn_coef", &(j)->attn_coef, 0, 1e6),              \
-        RAL_SET_WORD("update.attn_reduce", &(j)->attn_reduce,                  \
-                     "token|sequence|sum"),                                    \
-        RAL_SET_WORD("update.loss_type", &(j)->loss_type, "grpo"),             \
-        RAL_SET_INT("update.num_mini_batches", &(j)->mini_batches, 1, 1 << 20), \
-        RAL_SET_INT("update.num_iterations", &(j)->iterations, 1, 1 << 20),    \
-        RAL_SET_INT("update.micro_batch_tokens", &(j)->micro_tokens, 0,        \
-                    1 << 24),                                                  \
-        RAL_OPTIM_SETTINGS("update", &(j)->optim)
+    RAL_SET_INT("sft.batch_size", &(j)->batch_size, 1, 1 << 20, 32,            \
+                "rows of a step"),                                             \
+        RAL_SET_INT("sft.eval_every", NULL, 1, 1 << 30, 0,                     \
+                    "steps of a chunk of ral-train", .shown = "all at once"),  \
+        RAL_SET_STR("sft.stop", NULL, "accuracy>=X ends SFT early"),           \
+        RAL_SET_STR("sft.slow_at", NULL,                                       \
+                    "accuracy>=X goes on at sft.slow_learning_rate"),          \
+        RAL_SET_NUM("sft.slow_learning_rate", NULL, 0, 1, 0,                   \
+                    "the rate after sft.slow_at", .shown = ""),                \
+        RAL_BACKWARD_SETTING("sft", &(j)->sft_backward),                       \
+        RAL_OPTIM_SETTINGS("sft", &(j)->sft_optim, 2e-5),                      \
+        RAL_SET_NUM("update.beta", &(j)->beta, 0, 1e6, 0,                      \
+                    "weight of the divergence from --ref"),                    \
+        RAL_SET_NUM("update.epsilon", &(j)->epsilon, 0, 1e6, 0.2,              \
+                    "the ratio is clipped at 1 - epsilon"),                    \
+        RAL_SET_NUM("update.epsilon_high", &(j)->epsilon_high, 0, 1e6, -1,     \
+                    "and at 1 + epsilon_high", .shown = "epsilon"),            \
+        RAL_SET_WORD("update.loss_type", &(j)->loss_type, RAL_PG_WORDS,        \
+                     "grpo", "the objective"),                                 \
+        RAL_ATTN_TERM_SETTINGS("update", j),                                   \
+        RAL_BATCH_SETTINGS("update", j, 4),                                    \
+        RAL_BACKWARD_SETTING("update", &(j)->backward),                        \
+        RAL_OPTIM_SETTINGS("update", &(j)->optim, 1e-6)
 
 /* inputs: stream files, or with --sft one file of rows; none: stdin. */
 int ral_update_run(const struct ral_update_job *job,

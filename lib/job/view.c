@@ -163,6 +163,23 @@ static int get(const struct ral_view_job *job, char *const *files, size_t n,
         rc = ral_recipe_get(n ? files[0] : NULL, &job->sets, job->get, &text,
                             err);
     if (rc == 0)
+        rc = ral_recipe_default(job->get, &text, err);
+    if (rc == 0)
+        rc = ral_err_set(err, -RAL_EINVAL, "%s: does not set '%s'",
+                         n ? files[0] : "-s", job->get);
+    if (rc > 0)
+        rc = ral_write_all(o->fd, text.data, text.len,
+                           o->path ? o->path : "stdout", err);
+    ral_buf_release(&text);
+    return rc;
+}
+
+static int settings(struct ral_out *o, struct ral_err *err)
+{
+    struct ral_buf text = {0};
+    int rc = ral_recipe_settings(&text, err);
+
+    if (rc == 0)
         rc = ral_write_all(o->fd, text.data, text.len,
                            o->path ? o->path : "stdout", err);
     ral_buf_release(&text);
@@ -177,6 +194,8 @@ static int view(const struct ral_view_job *job, char *const *files, size_t n,
 
     if (job->get)
         return get(job, files, n, o, err);
+    if (job->settings)
+        return settings(o, err);
     if (job->curve)
         return curve(job, files, n, o, err);
     if ((rc = ral_reader_open_files(&r, files, n, job->max_record, err)) < 0)
@@ -200,23 +219,21 @@ static int view(const struct ral_view_job *job, char *const *files, size_t n,
 int ral_view_run(const struct ral_view_job *job, char *const *files, size_t n,
                  struct ral_err *err)
 {
-    const int modes = job->header + job->count + job->check + (job->get != 0) +
-                      (job->heatmap != 0) + (job->curve != 0);
+    const int modes = job->header + job->count + job->check + job->settings +
+                      (job->get != 0) + (job->heatmap != 0) +
+                      (job->curve != 0);
     const char *png = job->heatmap ? job->heatmap : job->curve;
     struct ral_out o;
     int rc;
 
     if (modes > 1)
         return ral_err_set(err, -RAL_EUSAGE,
-                           "--header, --count, --check, --get, --heatmap and "
-                           "--curve: only one");
+                           "--header, --count, --check, --get, --settings, "
+                           "--heatmap and --curve: only one");
     if (png && job->out)
         return ral_err_set(err, -RAL_EUSAGE,
                            "--heatmap and --curve name the output themselves; "
                            "without -o");
-    if (job->limit < 0 || job->sample < 0 || job->token < -1)
-        return ral_err_set(err, -RAL_EUSAGE,
-                           "--limit, --sample and --token are 0 or more");
     if ((rc = ral_out_open(&o, png ? png : job->out, err)) < 0)
         return rc;
     if ((rc = view(job, files, n, &o, err)) < 0) {

@@ -13,11 +13,12 @@
 
 struct ral_view_job {
     const char *out;           // NULL or "-": stdout
-    bool header, count, check; // at most one, or heatmap, curve or get
+    bool header, count, check; // at most one, or one of the next
     const char *heatmap;       // PNG to write
     const char *curve;         // PNG to write, of metrics files
     const char *get;           // a key of the recipe that is the operand
     struct ral_list sets;      // overrides of get
+    bool settings;             // all that recipes may set
     bool full;                 // attn and embedded bytes too
     bool part;                 // one shard alone
     const char *record;        // id; NULL: all, of a heat map the first
@@ -27,11 +28,6 @@ struct ral_view_job {
     const char *media_root; // in place of the header's
     int64_t sample, token;  // token -1: the one that predicts the answer
 };
-
-#define RAL_VIEW_JOB_INIT                                                      \
-    {                                                                          \
-        .token = -1                                                            \
-    }
 
 /* Reads the files in a row, or stdin if n is 0. */
 int ral_view_run(const struct ral_view_job *job, char *const *files, size_t n,

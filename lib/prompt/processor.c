@@ -195,7 +195,7 @@ int ral_processor_open(struct ral_processor *p, const char *dir,
     };
     p->response_template = conf->response_template
                                ? conf->response_template
-                               : "<answer>{answer}</answer>";
+                               : RAL_RESPONSE_TEMPLATE;
     if ((rc = open_preprocessor(p, dir, err)) < 0 ||
         (rc = open_tokenizer(p, dir, vocab, err)) < 0 ||
         (rc = open_generation(p, dir, err)) < 0)

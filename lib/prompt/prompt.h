@@ -18,7 +18,7 @@
 struct ral_prompt_conf {
     const char *system_prompt; // "none" leaves the turn out
     const char *prompt_suffix;
-    const char *response_template; // "<answer>{answer}</answer>"
+    const char *response_template; // RAL_RESPONSE_TEMPLATE
     enum ral_media_order media_order;
 };
 

@@ -1,6 +1,7 @@
 /* lib/prompt/source.c - where a program finds its rows and their media. */
 #include "prompt/source.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,28 +42,24 @@ static char *media_root(const char *asked, const char *rows)
     return full;
 }
 
-static int find_split(const struct ral_data_settings *d, const char *name,
-                      const char **file, const struct ral_strings **where,
-                      struct ral_err *err)
+/* split: one of RAL_SPLIT_WORDS. */
+static void find_split(const struct ral_data_settings *d, const char *split,
+                       const char **file, const struct ral_strings **where)
 {
     const struct {
-        const char *name, *file;
+        const char *file;
         const struct ral_strings *where;
-    } split[] = {
-        {"train", d->train, &d->train_where},
-        {"sft", d->sft ? d->sft : d->train, &d->train_where},
-        {"validation", d->validation, &d->validation_where},
-        {"test", d->test, &d->test_where},
+    } of[] = {
+        {d->train, &d->train_where},
+        {d->sft ? d->sft : d->train, &d->train_where},
+        {d->validation, &d->validation_where},
+        {d->test, &d->test_where},
     };
+    const int k = ral_word(RAL_SPLIT_WORDS, split);
 
-    for (size_t i = 0; i < sizeof split / sizeof *split; i++)
-        if (!strcmp(split[i].name, name)) {
-            *file = split[i].file;
-            *where = split[i].where;
-            return 0;
-        }
-    return ral_err_set(err, -RAL_EUSAGE,
-                       "--split %s: must be train, sft, validation or test", name);
+    assert(k >= 0);
+    *file = of[k].file;
+    *where = of[k].where;
 }
 
 int ral_source_find(struct ral_source *s, const struct ral_data_settings *d,
@@ -72,11 +69,9 @@ int ral_source_find(struct ral_source *s, const struct ral_data_settings *d,
     static const struct ral_strings none = {0};
     const struct ral_strings *own = &none;
     const char *file = NULL;
-    int rc;
 
     memset(s, 0, sizeof *s);
-    if ((rc = find_split(d, split ? split : usual, &file, &own, err)) < 0)
-        return rc;
+    find_split(d, split ? split : usual, &file, &own);
     if (split && operand)
         return ral_err_set(err, -RAL_EUSAGE,
                            "--split %s and %s: the rows are one or the other",

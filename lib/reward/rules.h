@@ -17,6 +17,9 @@ struct ral_answer {
     size_t choices;
 };
 
+/* Those rules that say whether an answer is right. */
+#define RAL_RULE_METRICS "accuracy|choice"
+
 /**
  * A rule is one function and one row of the table in rules.c:
  *

@@ -8,6 +8,7 @@
 
 #define RAL_ADVANTAGE_EPS 1e-4 // added to the deviation, as TRL does
 
+#define RAL_SCALE_WORDS "group|batch|none" // names of enum ral_scale
 enum ral_scale {
     RAL_SCALE_GROUP, // divide by the deviation of the group's rewards
     RAL_SCALE_BATCH, // by the deviation of all rewards of the batch

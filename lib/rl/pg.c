@@ -58,7 +58,8 @@ static double grpo(const struct ral_pg *pg, const struct ral_pg_seq *s,
 }
 
 static const struct ral_pg_type types[] = {
-    {"grpo", RAL_REDUCE_SEQUENCE, grpo},
+#define TYPE(name, reduce) {#name, reduce, name},
+    RAL_PG_TYPES(TYPE)
 };
 
 int ral_pg_find(const struct ral_pg_type **out, const char *name,
@@ -71,7 +72,7 @@ int ral_pg_find(const struct ral_pg_type **out, const char *name,
         }
     }
     return ral_err_set(err, -RAL_EUSAGE,
-                       "loss_type '%s' is not known: use grpo", name);
+                       "loss_type '%s' is none of %s", name, RAL_PG_WORDS);
 }
 
 double ral_pg_loss(const struct ral_pg *pg, const struct ral_pg_seq *s,

@@ -44,7 +44,14 @@ struct ral_pg_sums {
     double dlogp_max;
 };
 
-/* "grpo"; any other name is -RAL_EUSAGE. */
+/* The table of objectives, X(name, reduction) a row; pg.c has a function of
+ * each name. */
+#define RAL_PG_TYPES(X) X(grpo, RAL_REDUCE_SEQUENCE)
+/* "grpo|..", as settings want their words. */
+#define RAL_PG_WORDS (&RAL_PG_TYPES(RAL_PG_WORD)[1])
+#define RAL_PG_WORD(name, reduce) "|" #name
+
+/* One of RAL_PG_WORDS; any other name is -RAL_EUSAGE. */
 int ral_pg_find(const struct ral_pg_type **out, const char *name,
                 struct ral_err *err);
 

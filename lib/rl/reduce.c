@@ -2,21 +2,20 @@
 #include "rl/reduce.h"
 
 #include <assert.h>
-#include <string.h>
 
-static const char *const names[] = {"token", "sequence", "sum"};
+#include "base/opt.h"
 
 int ral_reduce_parse(enum ral_reduce *out, const char *name,
                      struct ral_err *err)
 {
-    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
-        if (!strcmp(name, names[i])) {
-            *out = (enum ral_reduce)i;
-            return 0;
-        }
-    }
-    return ral_err_set(err, -RAL_EUSAGE,
-                       "attn_reduce '%s': use token, sequence or sum", name);
+    const int k = ral_word(RAL_REDUCE_WORDS, name);
+
+    if (k < 0)
+        return ral_err_set(err, -RAL_EUSAGE,
+                           "attn_reduce '%s' is none of %s", name,
+                           RAL_REDUCE_WORDS);
+    *out = (enum ral_reduce)k;
+    return 0;
 }
 
 void ral_total_add(struct ral_total *sum, size_t T)

@@ -6,13 +6,14 @@
 
 #include "base/err.h"
 
+#define RAL_REDUCE_WORDS "token|sequence|sum" // names of enum ral_reduce
 enum ral_reduce {
     RAL_REDUCE_TOKEN,    // mean over all response tokens
     RAL_REDUCE_SEQUENCE, // mean of each response, then of these
     RAL_REDUCE_SUM,      // plain sum
 };
 
-/* "token", "sequence" or "sum"; another name is -RAL_EUSAGE. */
+/* One of RAL_REDUCE_WORDS; another name is -RAL_EUSAGE. */
 int ral_reduce_parse(enum ral_reduce *out, const char *name,
                      struct ral_err *err);
 

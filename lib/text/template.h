@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+#define RAL_MEDIA_ORDER_WORDS "as_is|first|last" // names of ral_media_order
 enum ral_media_order {
     RAL_MEDIA_AS_IS,
     RAL_MEDIA_FIRST, // the pictures of a turn before its text
@@ -22,6 +23,9 @@ struct ral_template {
     enum ral_media_order media_order;
     bool generation_prompt; // open the assistant's turn at the end
 };
+
+/* What is taught where a row has no reply of its own. */
+#define RAL_RESPONSE_TEMPLATE "<answer>{answer}</answer>"
 
 /**
  * Appends the conversation as text. A picture becomes

@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#define RAL_SCHEDULE_WORDS "constant|linear|cosine" // names of enum ral_schedule
 enum ral_schedule { RAL_CONSTANT, RAL_LINEAR, RAL_COSINE };
 
 /**

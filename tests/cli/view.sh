@@ -110,6 +110,20 @@ echo 12 >want && is 'that value'
 expect 0 'overridden' ral-view --get train.steps -s train.steps=7 r.yaml
 echo 7 >want && is 'the override'
 expect 1 'a key that is not set' ral-view --get train.stop r.yaml
+expect 0 'a default' ral-view --get rollout.batch_size r.yaml
+echo 32 >want && is 'the default'
+expect 0 'a list' ral-view --get update.attn_layers \
+    -s 'update.attn_layers=[0, -1]' r.yaml
+printf '0\n-1\n' >want && is 'its numbers'
+expect 0 'a word' ral-view --get sft.backward -s sft.backward=blas r.yaml
+expect 2 'not such a word' ral-view --get sft.backward -s sft.backward=mkl r.yaml
+says 'sft.backward: '"'mkl' is none of exact|blas"
+expect 1 'a default that is no value' ral-view --get eval.every r.yaml
+says "r.yaml: does not set 'eval.every'"
+expect 0 'all settings' ral-view --settings
+grep '^rollout.temperature' out >got
+printf 'rollout.temperature\t--temperature\tnumber, 0 or 1e-06 to 100\t1\t0 is greedy\n' >want
+ok "$(cmp got want >/dev/null; echo $?)" 'a setting with its values and default'
 expect 2 "a key that no program knows" ral-view --get train.steps \
     -s train.step=7 r.yaml
 says "did you mean 'train.steps'?"

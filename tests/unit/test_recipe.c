@@ -8,57 +8,75 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "job/common.h"
 #include "conf/recipe.h"
+#include "job/common.h"
+#include "job/reward.h"
+#include "job/training.h"
+#include "prompt/source.h"
+#include "reward/rules.h"
 
 static char path[] = "/tmp/ral-test-recipe.XXXXXX";
 
-static double beta, epsilon;
-static int64_t steps;
-static bool shuffle;
+static double beta, epsilon, heat;
+static int64_t steps, most, limit;
+static bool shuffle, force;
 static const char *stop, *loss;
 static int schedule;
 static struct ral_strings where;
 static struct ral_weights weights;
 static struct ral_data_settings data;
+static struct ral_ints layers;
+static struct ral_list sets, also;
+static struct ral_opt_conf conf;
+static struct ral_reward_job reward;
 
 static const struct ral_setting table[] = {
-    RAL_SET_NUM("update.beta", &beta, 0, INFINITY),
-    RAL_SET_NUM("update.epsilon", &epsilon, 0, 1),
-    RAL_SET_INT("update.max_steps", &steps, 0, 1000),
-    RAL_SET_BOOL("update.shuffle", &shuffle),
-    RAL_SET_STR("update.stop", &stop),
-    RAL_SET_WORD("update.loss_type", &loss, "grpo|dr_grpo"),
+    RAL_SET_NUM("update.beta", &beta, 0, RAL_MANY, 0.5, "b",
+                RAL_AS('b', "beta", "B")),
+    RAL_SET_NUM("update.epsilon", &epsilon, 0, 1, 0.2, "e", .shown = "low"),
+    RAL_SET_NUM("update.heat", &heat, 1e-6, 100, -1, "h", .zero = true,
+                RAL_AS(0, "heat", "T")),
+    RAL_SET_INT("update.max_steps", &steps, 0, 1000, 7, "s",
+                RAL_AS(0, "max-steps", "N")),
+    RAL_SET_BOOL("update.shuffle", &shuffle, false, "sh"),
+    RAL_SET_STR("update.stop", &stop, "st"),
+    RAL_SET_WORD("update.loss_type", &loss, "grpo|dr_grpo", "grpo", "l",
+                 RAL_AS(0, "loss", "WORD")),
     RAL_SET_ENUM("update.lr_scheduler_type", &schedule,
-                 "cosine|linear|constant"),
-    RAL_SET_LIST("update.where", &where),
-    RAL_SET_MAP("reward.weights", &weights, 0, 10),
-    RAL_SET_NUM("reward.other", NULL, 0, 1),
+                 "cosine|linear|constant", 2, "lr", RAL_AS(0, "lr", "WORD")),
+    RAL_SET_INTS("update.layers", &layers, -4, 3, "-1", "la",
+                 RAL_AS(0, "layers", "L,..")),
+    RAL_SET_LIST("update.where", &where, "w"),
+    RAL_SET_MAP("reward.weights", &weights, 0, 10, "we"),
+    RAL_SET_NUM("reward.other", NULL, 0, 1, 0, "o", RAL_AS(0, "other", "X")),
+    RAL_SET_INT("reward.long.most", &most, 1, 9, 3, "m"),
     RAL_DATA_SETTINGS(&data),
+    RAL_OPT_INT(0, "limit", &limit, "N", 0, RAL_MANY, 0, "n"),
+    RAL_OPT_LIST(0, "also", &also, "X", "a"),
+    RAL_OPT_FLAG('f', "force", &force, "f"),
+    RAL_OPT_CONF(&conf),
+    RAL_OPT_SETS(&sets),
+    RAL_OPT_END,
 };
 
-static struct ral_recipe recipe;
+static struct ral_arena texts;
 
 static void reset(void)
 {
     static const char *names[] = {"exact", "format"};
     static double values[] = {0.9, 0.1};
 
-    beta = 0.5;
-    epsilon = 0.2;
-    steps = 7;
-    shuffle = false;
-    stop = loss = NULL;
-    schedule = -1;
+    ral_setting_defaults(table);
     where = (struct ral_strings){0};
     weights = (struct ral_weights){names, values, 2};
-    data = (struct ral_data_settings){0};
-    recipe = RAL_RECIPE(table);
+    data.where = data.train_where = where;
+    sets = also = (struct ral_list){0};
+    conf = (struct ral_opt_conf){.load = ral_recipe_load, .ctx = &texts};
 }
 
 static void teardown(void)
 {
-    ral_recipe_release(&recipe);
+    ral_arena_release(&texts);
 }
 
 static void put(const char *text)
@@ -72,19 +90,19 @@ static void put(const char *text)
 
 static void load(const char *text, const char *a, const char *b)
 {
-    const struct ral_list sets = {{a, b}, (a != NULL) + (b != NULL)};
+    const struct ral_list list = {{a, b}, (a != NULL) + (b != NULL)};
     struct ral_err err = {0};
 
     if (text)
         put(text);
-    ck_assert_msg(ral_recipe_load(&recipe, text ? path : NULL, &sets, &err) ==
-                      0,
-                  "%s", err.msg);
+    ck_assert_msg(
+        ral_recipe_load(&texts, table, text ? path : NULL, &list, &err) == 0,
+        "%s", err.msg);
 }
 
 static void refuse(const char *text, const char *set, const char *why)
 {
-    const struct ral_list sets = {{set}, set != NULL};
+    const struct ral_list list = {{set}, set != NULL};
     struct ral_err err = {0};
     char want[400];
 
@@ -94,8 +112,9 @@ static void refuse(const char *text, const char *set, const char *why)
     } else {
         snprintf(want, sizeof want, "-s %s: %s", set, why);
     }
-    ck_assert_int_eq(ral_recipe_load(&recipe, text ? path : NULL, &sets, &err),
-                     -RAL_EUSAGE);
+    ck_assert_int_eq(
+        ral_recipe_load(&texts, table, text ? path : NULL, &list, &err),
+        -RAL_EUSAGE);
     ck_assert_str_eq(err.msg, want);
 }
 
@@ -135,6 +154,13 @@ START_TEST(values_of_every_type)
     ck_assert_str_eq(data.where.item[0], "category=alphabet");
     ck_assert_str_eq(data.response_template, "<think>{choice}</think>");
     ck_assert_ptr_null(data.train);
+    load("update:\n  layers: [0, -4]\nreward:\n  long: {most: 9}\n", NULL,
+         NULL);
+    ck_assert(layers.n == 2 && layers.item[0] == 0 && layers.item[1] == -4);
+    ck_assert_int_eq(most, 9);
+    load("update:\n  layers: 3\nreward:\n  long:\n", "reward.long.most=1",
+         NULL);
+    ck_assert(layers.n == 1 && layers.item[0] == 3 && most == 1);
 }
 END_TEST
 
@@ -158,6 +184,8 @@ START_TEST(overrides_win_in_order)
     ck_assert_uint_eq(where.n, 1);
     ck_assert_str_eq(where.item[0], "a=1,2");
     ck_assert_str_eq(stop, "{answer}: x=y");
+    load(NULL, "update.layers=[1, -1]", "update.heat=0");
+    ck_assert(layers.n == 2 && layers.item[1] == -1 && heat == 0);
     load(NULL, "update.stop=", "update.where=[]");
     ck_assert_str_eq(stop, "");
     ck_assert_uint_eq(where.n, 0);
@@ -230,6 +258,21 @@ START_TEST(wrong_types_and_ranges)
            "2:12: reward.weights: is not a map of names to numbers");
     refuse("reward:\n  weights: {a: 11}\n", NULL,
            "2:16: reward.weights: 11 is not between 0 and 10");
+    refuse("update:\n  layers: [0, 4]\n", NULL,
+           "2:15: update.layers: 4 is not between -4 and 3");
+    refuse("update:\n  layers: []\n", NULL,
+           "2:11: update.layers: a list of 1 to 64 numbers, not of 0");
+    refuse("update:\n  layers: {a: 1}\n", NULL,
+           "2:11: update.layers: is not a list");
+    refuse("update:\n  layers: [0, x]\n", NULL,
+           "2:15: update.layers: 'x' is not a whole number");
+    refuse("update:\n  heat: 1e-7\n", NULL,
+           "2:9: update.heat: 1e-07 is neither 0 nor between 1e-06 and 100");
+    refuse("reward:\n  long: {mist: 2}\n", NULL,
+           "2:10: unknown key 'reward.long.mist'; did you mean "
+           "'reward.long.most'?");
+    refuse("reward:\n  long: 2\n", NULL,
+           "2:9: section 'reward.long' has no keys");
     refuse("reward:\n  other: 2\n", NULL,
            "2:10: reward.other: 2 is not between 0 and 1");
     refuse(NULL, "update.beta=", "update.beta: '' is not a number");
@@ -239,15 +282,174 @@ START_TEST(wrong_types_and_ranges)
 }
 END_TEST
 
+START_TEST(a_row_tells_its_values_and_default)
+{
+    const struct {
+        const char *key, *values, *shown;
+    } want[] = {
+        {"update.beta", "number, 0 or more", "0.5"},
+        {"update.epsilon", "number, 0 to 1", "low"},
+        {"update.heat", "number, 0 or 1e-06 to 100", "-1"},
+        {"update.max_steps", "whole number, 0 to 1000", "7"},
+        {"update.shuffle", "true|false", "false"},
+        {"update.stop", "text", ""},
+        {"update.loss_type", "grpo|dr_grpo", "grpo"},
+        {"update.lr_scheduler_type", "cosine|linear|constant", "constant"},
+        {"update.layers", "whole numbers, -4 to 3", "-1"},
+        {"update.where", "list of texts", ""},
+        {"reward.weights", "names with numbers, 0 to 10", ""},
+    };
+
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        char text[RAL_SETTING_TEXT];
+
+        ck_assert_str_eq(table[i].key, want[i].key);
+        ral_setting_values(&table[i], text);
+        ck_assert_str_eq(text, want[i].values);
+        ral_setting_shown(&table[i], text);
+        ck_assert_str_eq(text, want[i].shown);
+    }
+}
+END_TEST
+
+START_TEST(defaults_come_first)
+{
+    ck_assert(beta == 0.5 && epsilon == 0.2 && heat == -1 && steps == 7);
+    ck_assert(!shuffle && !stop && schedule == 2 && most == 3 && limit == 0);
+    ck_assert_str_eq(loss, "grpo");
+    ck_assert(layers.n == 1 && layers.item[0] == -1);
+    ck_assert_str_eq(data.response_template, "<answer>{answer}</answer>");
+    ck_assert_int_eq(data.media_order, RAL_MEDIA_AS_IS);
+}
+END_TEST
+
+/* Parses "prog" and up to four words; returns what is left of them. */
+static int parse(const char *a, const char *b, const char *c, const char *d,
+                 int rc, struct ral_err *err)
+{
+    char *args[] = {"prog", (char *)a, (char *)b, (char *)c, (char *)d, NULL};
+    char **argv = args;
+    int argc = 1 + (a != NULL) + (b != NULL) + (c != NULL) + (d != NULL);
+    int got;
+
+    reset();
+    got = ral_opt_parse(table, &argc, &argv, "", "", err);
+    ck_assert_msg(got == rc, "%d: %s", got, err->msg);
+    return argc;
+}
+
+static void refuse_option(const char *a, const char *b, const char *why)
+{
+    struct ral_err err = {0};
+
+    parse(a, b, NULL, NULL, -RAL_EUSAGE, &err);
+    ck_assert_str_eq(err.msg, why);
+}
+
+START_TEST(options_of_every_type)
+{
+    struct ral_err err = {0};
+
+    ck_assert_int_eq(parse("x", "--layers=0,-2", "-fb3", "y", 0, &err), 2);
+    ck_assert(layers.n == 2 && layers.item[1] == -2 && force && beta == 3);
+    parse("--lr", "linear", "--loss", "dr_grpo", 0, &err);
+    ck_assert_int_eq(schedule, 1);
+    ck_assert_str_eq(loss, "dr_grpo");
+    parse("--heat", "0", "--max-steps", "1000", 0, &err);
+    ck_assert(heat == 0 && steps == 1000);
+    parse("--also=1", "--also", "2", "--limit=9", 0, &err);
+    ck_assert(also.n == 2 && limit == 9);
+    ck_assert_int_eq(parse("--", "-f", "--", "--x", 0, &err), 3);
+    ck_assert(!force);
+}
+END_TEST
+
+START_TEST(options_win_over_the_recipe)
+{
+    struct ral_err err = {0};
+
+    parse("-b1", "-s", "update.beta=2", "-supdate.max_steps=3", 0, &err);
+    ck_assert(beta == 1 && steps == 3);
+}
+END_TEST
+
+START_TEST(options_out_of_range)
+{
+    refuse_option("--beta", "-1", "--beta: -1 is too small; at least 0");
+    refuse_option("--beta", "x", "--beta: 'x' is not a number");
+    refuse_option("--heat", "1e-7",
+                  "--heat: 1e-07 is neither 0 nor between 1e-06 and 100");
+    refuse_option("--max-steps", "1001",
+                  "--max-steps: 1001 is not between 0 and 1000");
+    refuse_option("--max-steps", "1.5",
+                  "--max-steps: '1.5' is not a whole number");
+    refuse_option("--limit", "-1", "--limit: -1 is too small; at least 0");
+    refuse_option("--layers", "0,4", "--layers: 4 is not between -4 and 3");
+    refuse_option("--layers", "0,,1",
+                  "--layers: '0,,1' is not whole numbers with commas between");
+    refuse_option("--lr", "cos",
+                  "--lr must be cosine, linear or constant, not 'cos'");
+    refuse_option("--loss", "", "--loss: WORD must not be empty");
+    refuse_option("--force=1", NULL, "--force takes no value");
+    refuse_option("--limit", NULL, "--limit needs N");
+    refuse_option("-b", NULL, "-b needs B");
+    refuse_option("-x", NULL, "unknown option -x (see --help)");
+    refuse_option("--other", "1", "unknown option --other (see --help)");
+    refuse_option("--forse", NULL,
+                  "unknown option --forse; did you mean --force (see --help)");
+}
+END_TEST
+
+START_TEST(default_rules_are_as_shown)
+{
+    const struct ral_setting row[] = {RAL_REWARD_SETTINGS(&reward),
+                                      RAL_OPT_END};
+    struct ral_rule_set rules;
+    char set[RAL_SETTING_TEXT + 20];
+
+    ral_rule_set_default(&rules);
+    snprintf(set, sizeof set, "reward.weights=%s", row[0].shown);
+    ck_assert_int_eq(
+        ral_recipe_load(&texts, row, NULL, &(struct ral_list){{set}, 1}, NULL),
+        0);
+    ck_assert_uint_eq(reward.weights.n, rules.n);
+    for (size_t i = 0; i < rules.n; i++) {
+        ck_assert_str_eq(reward.weights.name[i], rules.rule[i]->name);
+        ck_assert(reward.weights.value[i] == rules.weight[i]);
+    }
+}
+END_TEST
+
+/* A list of words has a word for each value, and the code knows it. */
+START_TEST(words_are_those_of_the_code)
+{
+    const struct ral_pg_type *type;
+    enum ral_reduce how;
+
+    ck_assert_int_eq(ral_pg_find(&type, RAL_PG_WORDS, NULL), 0); // one so far
+    ck_assert_int_eq(ral_word(RAL_REDUCE_WORDS, "sum"), RAL_REDUCE_SUM);
+    ck_assert_int_eq(ral_reduce_parse(&how, "sequence", NULL), 0);
+    ck_assert_int_eq(how, RAL_REDUCE_SEQUENCE);
+    ck_assert_int_eq(ral_word(RAL_SCHEDULE_WORDS, "cosine"), RAL_COSINE);
+    ck_assert_int_eq(ral_word(RAL_SCALE_WORDS, "none"), RAL_SCALE_NONE);
+    ck_assert_int_eq(ral_word(RAL_MEDIA_ORDER_WORDS, "last"), RAL_MEDIA_LAST);
+    ck_assert_int_eq(ral_word(RAL_BACKWARD_WORDS, "blas"), RAL_BACKWARD_BLAS);
+    ck_assert_int_eq(ral_word(RAL_ATTN_HEADS_WORDS, "each"),
+                     RAL_ATTN_HEADS_EACH);
+    ck_assert_int_eq(ral_word("a|b", "ab"), -1);
+    ck_assert_int_eq(ral_word("a|b", ""), -1);
+}
+END_TEST
+
 static void get(const char *key, const char *set, const char *want)
 {
-    const struct ral_list sets = {{"update.beta=9", set}, 1 + (set != NULL)};
+    const struct ral_list list = {{"update.beta=9", set}, 1 + (set != NULL)};
     struct ral_buf out = {0};
     struct ral_err err = {0};
-    const int rc = ral_recipe_get(path, &sets, key, &out, &err);
+    const int rc = ral_recipe_get(path, &list, key, &out, &err);
 
-    ck_assert_int_eq(rc, want ? 0 : -RAL_EINVAL);
-    if (want)
+    ck_assert_int_eq(rc, want && *want ? 1 : want ? 0 : -RAL_EINVAL);
+    if (rc == 1)
         ck_assert_str_eq((const char *)out.data, want);
     ral_buf_release(&out);
 }
@@ -259,8 +461,8 @@ START_TEST(values_for_scripts)
     get("train.list", NULL, "a\nb c\n");
     get("train.deep.x", NULL, "1\n");
     get("train.deep", NULL, NULL);
-    get("train.no", NULL, NULL);
-    get("train.absent", NULL, NULL);
+    get("train.no", NULL, "");
+    get("train.absent", NULL, "");
     get("train", NULL, NULL);
     get("train.steps", "train.steps=70", "70\n");
     get("train.absent", "train.absent=[x, y]", "x\ny\n");
@@ -319,6 +521,13 @@ int main(void)
     tcase_add_test(t, one_entry_of_a_map);
     tcase_add_test(t, unknown_names);
     tcase_add_test(t, wrong_types_and_ranges);
+    tcase_add_test(t, a_row_tells_its_values_and_default);
+    tcase_add_test(t, defaults_come_first);
+    tcase_add_test(t, options_of_every_type);
+    tcase_add_test(t, options_win_over_the_recipe);
+    tcase_add_test(t, options_out_of_range);
+    tcase_add_test(t, default_rules_are_as_shown);
+    tcase_add_test(t, words_are_those_of_the_code);
     tcase_add_test(t, values_for_scripts);
     tcase_add_test(t, metrics_are_lines);
     tcase_add_test(t, a_full_disk_is_an_error);
