@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "stream/fields.h"
 #include "stream/group.h"
 
 /* A picture as displayed, and the grid of visual tokens laid over it. */
@@ -15,14 +16,6 @@ struct ral_shown {
     double width, height; // pixels
     size_t gh, gw;        // cell (y, x) is [x W/gw, (x+1) W/gw) and so on
 };
-
-/* A box of evidence, right and lower edge excluded. */
-struct ral_box {
-    size_t medium; // counted from 0
-    double x0, y0, x1, y1;
-};
-
-enum { RAL_BOXES_MAX = 4096 }; // of a row
 
 /**
  * A row's boxes: a list of [x0,y0,x1,y1], which belong to the first picture,
