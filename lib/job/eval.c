@@ -22,7 +22,7 @@ struct eval {
     const struct ral_eval_job *job;
     const struct ral_common *common;
     const struct ral_log *log;
-    const struct ral_rule *rule;
+    struct ral_rule_set rule; // one, the metric
     bool stream; // the input is one, and needs no policy
     struct ral_stream_info info; // what the attention and its grid are
     char digest[64];             // of the policy that answered; "": unknown
@@ -81,16 +81,16 @@ static int label(struct eval *e, const json_t *row, const char *key,
 }
 
 /* What the rule needs of the row: choices count where all are texts. */
-static int reference(struct eval *e, const json_t *row, struct ral_answer *out)
+static int reference(struct eval *e, const json_t *row, struct ral_fields *out)
 {
     const json_t *answer = json_object_get(row, "answer");
     const json_t *choices = json_object_get(row, "choices");
     const size_t n = json_array_size(choices);
     const char **text = RAL_NEW(&e->a, const char *, n + 1);
 
-    *out = (struct ral_answer){
-        .ref = json_string_value(answer),
-        .ref_len = json_string_length(answer),
+    *out = (struct ral_fields){
+        .answer = json_string_value(answer),
+        .answer_len = json_string_length(answer),
         .choice = text,
         .choices = n,
     };
@@ -241,23 +241,23 @@ static int answer_id(struct eval *e, const struct question *q, size_t k,
 }
 
 static int judge_sample(struct eval *e, const struct question *q, size_t k,
-                        struct ral_answer *answer, struct evidence *ev)
+                        const struct ral_fields *row, struct evidence *ev)
 {
     const struct ral_sample *s = &q->samples[k];
+    const struct ral_scored scored = {row, &e->info, s, q->P};
     struct ral_outcome x = {0};
-    double value = 0;
+    double value, reward;
     int rc;
 
-    answer->text = s->text;
-    answer->len = s->text_len;
     if ((rc = label(e, q->row, "category", &x.category)) < 0 ||
         (rc = label(e, q->row, "cluster", &x.cluster)) < 0 ||
         (rc = answer_id(e, q, k, &x)) < 0 ||
-        (rc = e->rule->fn(answer, &value, e->err)) < 0 ||
+        (rc = ral_reward_score(&e->rule, &scored, 1, &value, &reward,
+                               e->err)) < 0 ||
         (rc = look(e, q, s, ev, &x)) < 0)
         return rc;
     x.correct = value == 1;
-    x.parsed = ral_rule_parses(e->rule, answer);
+    x.parsed = ral_rule_parses(e->rule.rule[0], &scored);
     e->tokens += s->T;
     if ((rc = ral_outcomes_add(&e->now, &x, e->err)) < 0)
         return rc;
@@ -265,34 +265,33 @@ static int judge_sample(struct eval *e, const struct question *q, size_t k,
 }
 
 /* Whether the row can be scored at all, by a response that says nothing. */
-static bool scorable(const struct eval *e, const struct ral_answer *answer,
+static bool scorable(const struct eval *e, const struct ral_fields *row,
                      struct ral_err *why)
 {
-    struct ral_answer empty = *answer;
-    double value;
+    const struct ral_sample empty = {.text = ""};
+    const struct ral_scored scored = {row, &e->info, &empty, 0};
+    double value, reward;
 
-    empty.text = "";
-    empty.len = 0;
-    return e->rule->fn(&empty, &value, why) == 0;
+    return ral_reward_score(&e->rule, &scored, 1, &value, &reward, why) == 0;
 }
 
 static int judge(struct eval *e, const struct question *q)
 {
-    struct ral_answer answer;
+    struct ral_fields row;
     struct ral_err why = {0};
     struct evidence ev;
     int rc;
 
-    if ((rc = reference(e, q->row, &answer)) < 0)
+    if ((rc = reference(e, q->row, &row)) < 0)
         return rc;
-    if (!scorable(e, &answer, &why)) {
+    if (!scorable(e, &row, &why)) {
         ral_err_at(&why, "record %s", q->id);
         return give_up(e, q->id, why.msg);
     }
     if ((rc = find_evidence(e, q, &ev)) < 0)
         return ral_err_at(e->err, "record %s", q->id);
     for (size_t k = 0; k < q->G; k++)
-        if ((rc = judge_sample(e, q, k, &answer, &ev)) < 0)
+        if ((rc = judge_sample(e, q, k, &row, &ev)) < 0)
             return ral_err_at(e->err, "record %s: samples[%zu]", q->id, k);
     return 0;
 }
@@ -754,8 +753,13 @@ static int read_baseline(struct eval *e)
 
 static int start(struct eval *e)
 {
+    const struct ral_rule_settings rules = RAL_RULE_SETTINGS_INIT;
     int rc = check_job(e->job, e->err);
 
+    if (rc == 0)
+        rc = ral_rule_set_add(&e->rule, e->job->metric, 1, e->err);
+    if (rc == 0)
+        rc = ral_rule_set_open(&e->rule, &rules, NULL, e->err);
     if (rc == 0)
         rc = read_baseline(e);
     if (rc == 0 && e->job->rows)
@@ -774,7 +778,6 @@ int ral_eval_run(const struct ral_eval_job *job,
         .job = job,
         .common = common,
         .log = log,
-        .rule = ral_rule_find(job->metric),
         .out = {.fd = -1},
         .rows = {.fd = -1},
         .err = err,
@@ -788,6 +791,7 @@ int ral_eval_run(const struct ral_eval_job *job,
         rc = finish(&e, began);
     ral_out_abort(&e.rows);
     ral_out_abort(&e.out);
+    ral_rule_set_close(&e.rule);
     ral_outcomes_release(&e.now);
     ral_outcomes_release(&e.before);
     json_decref(e.baseline);

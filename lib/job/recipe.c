@@ -295,7 +295,8 @@ static int store(struct ral_recipe *r, const struct ral_setting *s,
 
 /* ---- the file ---- */
 
-static int read_section(struct ral_recipe *r,
+/* Keys of a section, or of one inside: "reward.overlong.soft_punish_cache". */
+static int read_section(struct ral_recipe *r, const char *name,
                         const struct ral_yaml_node *section,
                         const struct source *src, struct ral_err *err)
 {
@@ -306,10 +307,16 @@ static int read_section(struct ral_recipe *r,
         const struct ral_setting *s;
         char key[256];
 
-        snprintf(key, sizeof key, "%s.%s", section->key, v->key);
-        s = find(r, key);
-        rc = s ? store(r, s, v, src, err)
-               : unknown_key(r, err, src, v->key_line, v->key_column, key);
+        snprintf(key, sizeof key, "%s.%s", name, v->key);
+        if ((s = find(r, key)))
+            rc = store(r, s, v, src, err);
+        else if (!reads_section(r, key, strlen(key)))
+            rc = unknown_key(r, err, src, v->key_line, v->key_column, key);
+        else if (v->type == RAL_YAML_MAPPING)
+            rc = read_section(r, key, v, src, err);
+        else if (!ral_yaml_is_null(v))
+            rc = refuse(err, src, v->line, v->column,
+                        "section '%s' has no keys", key);
     }
     return rc;
 }
@@ -345,7 +352,7 @@ static int read_file(struct ral_recipe *r, const char *path,
     for (const struct ral_yaml_node *v = y->root->first; v && rc == 0;
          v = v->next)
         if (reads_section(r, v->key, strlen(v->key)))
-            rc = read_section(r, v, &src, err);
+            rc = read_section(r, v->key, v, &src, err);
     ral_yaml_free(y);
     return rc;
 }

@@ -7,21 +7,18 @@
 #include "job/reward.h"
 #include "job/rollout.h"
 #include "job/update.h"
-#include "reward/rules.h"
 
 /* What a table cannot tell, but a run would only find after hours. */
 static int check_values(const struct ral_reward_job *reward,
                         const struct ral_update_job *update,
                         struct ral_err *err)
 {
-    struct ral_rule_set rules = {0};
     int rc = ral_optim_check(&update->sft_optim, "sft", err);
 
     if (rc == 0)
         rc = ral_optim_check(&update->optim, "update", err);
-    for (size_t i = 0; rc == 0 && i < reward->weights.n; i++)
-        rc = ral_rule_set_add(&rules, reward->weights.name[i],
-                              reward->weights.value[i], err);
+    if (rc == 0)
+        rc = ral_reward_check(reward, err);
     return rc;
 }
 
