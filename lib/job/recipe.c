@@ -295,13 +295,18 @@ static int store(struct ral_recipe *r, const struct ral_setting *s,
 
 /* ---- the file ---- */
 
-/* Keys of a section, or of one inside: "reward.overlong.soft_punish_cache". */
+/* The keys of a section, or of one inside: "reward.overlong". */
 static int read_section(struct ral_recipe *r, const char *name,
                         const struct ral_yaml_node *section,
                         const struct source *src, struct ral_err *err)
 {
     int rc = 0;
 
+    if (section->type != RAL_YAML_MAPPING)
+        return ral_yaml_is_null(section)
+                   ? 0
+                   : refuse(err, src, section->line, section->column,
+                            "section '%s' has no keys", name);
     for (const struct ral_yaml_node *v = section->first; v && rc == 0;
          v = v->next) {
         const struct ral_setting *s;
@@ -310,13 +315,10 @@ static int read_section(struct ral_recipe *r, const char *name,
         snprintf(key, sizeof key, "%s.%s", name, v->key);
         if ((s = find(r, key)))
             rc = store(r, s, v, src, err);
-        else if (!reads_section(r, key, strlen(key)))
-            rc = unknown_key(r, err, src, v->key_line, v->key_column, key);
-        else if (v->type == RAL_YAML_MAPPING)
+        else if (reads_section(r, key, strlen(key)))
             rc = read_section(r, key, v, src, err);
-        else if (!ral_yaml_is_null(v))
-            rc = refuse(err, src, v->line, v->column,
-                        "section '%s' has no keys", key);
+        else
+            rc = unknown_key(r, err, src, v->key_line, v->key_column, key);
     }
     return rc;
 }
@@ -433,15 +435,20 @@ static int apply_override(struct ral_recipe *r, const char *override,
 
     if (rc < 0 || !reads_section(r, key, strcspn(key, ".")))
         return rc;
-    if (!(s = find(r, key)) && !(s = find_map(r, key, &entry)))
+    if (!(s = find(r, key)) && !(s = find_map(r, key, &entry)) &&
+        !reads_section(r, key, strlen(key)))
         return unknown_key(r, err, &src, 0, 0, key);
-    text = s->type == RAL_SET_T_STR || s->type == RAL_SET_T_ENUM ||
-           (s->type == RAL_SET_T_LIST && *value != '[');
+    text = s && (s->type == RAL_SET_T_STR || s->type == RAL_SET_T_ENUM ||
+                 (s->type == RAL_SET_T_LIST && *value != '['));
     if ((rc = parse_value(override, value, text, &y, err)) < 0)
         return rc;
-    rc = entry ? store_weight(r, s, entry, y->root, s->dst ? s->dst : &none,
-                              &src, err)
-               : store(r, s, y->root, &src, err);
+    if (!s)
+        rc = read_section(r, key, y->root, &src, err);
+    else if (entry)
+        rc = store_weight(r, s, entry, y->root, s->dst ? s->dst : &none, &src,
+                          err);
+    else
+        rc = store(r, s, y->root, &src, err);
     ral_yaml_free(y);
     return rc;
 }

@@ -36,7 +36,8 @@ enum ral_set_type {
  * One row of a program's table. dst holds the default and stays as it is
  * where the recipe says nothing or null; dst NULL: a key that another
  * program reads, checked all the same. A section is known to a program
- * when one of its keys is, so programs that share a section list all of it.
+ * when one of its keys is, so programs that share a section list all of it;
+ * one inside a section, "update.optim.lr", is known the same way.
  */
 struct ral_setting {
     const char *key; // "update.beta"

@@ -21,6 +21,7 @@ static int schedule;
 static struct ral_strings where;
 static struct ral_weights weights;
 static struct ral_data_settings data;
+static int64_t length, cache;
 
 static const struct ral_setting table[] = {
     RAL_SET_NUM("update.beta", &beta, 0, INFINITY),
@@ -34,6 +35,8 @@ static const struct ral_setting table[] = {
     RAL_SET_LIST("update.where", &where),
     RAL_SET_MAP("reward.weights", &weights, 0, 10),
     RAL_SET_NUM("reward.other", NULL, 0, 1),
+    RAL_SET_INT("reward.long.length", &length, 1, 100),
+    RAL_SET_INT("reward.long.cache", &cache, 0, 100),
     RAL_DATA_SETTINGS(&data),
 };
 
@@ -53,6 +56,7 @@ static void reset(void)
     where = (struct ral_strings){0};
     weights = (struct ral_weights){names, values, 2};
     data = (struct ral_data_settings){0};
+    length = cache = -1;
     recipe = RAL_RECIPE(table);
 }
 
@@ -174,6 +178,36 @@ START_TEST(one_entry_of_a_map)
     ck_assert_str_eq(weights.name[2], "new");
     load(NULL, "reward.weights={exact: 3}", NULL);
     ck_assert(weights.n == 1 && weights.value[0] == 3);
+}
+END_TEST
+
+START_TEST(sections_inside_sections)
+{
+    load("reward:\n  long:\n    length: 20\n  weights: {a: 1}\n", NULL, NULL);
+    ck_assert_int_eq(length, 20);
+    ck_assert_int_eq(cache, -1);
+    load("reward: {long: {length: 20, cache: 3}}\n", "reward.long.cache=4",
+         NULL);
+    ck_assert_int_eq(length, 20);
+    ck_assert_int_eq(cache, 4);
+    load("reward:\n  long:\n", "reward.long={cache: 5, length: 6}", NULL);
+    ck_assert_int_eq(length, 6);
+    ck_assert_int_eq(cache, 5);
+    refuse("reward:\n  long:\n    cach: 3\n", NULL,
+           "3:5: unknown key 'reward.long.cach'; did you mean "
+           "'reward.long.cache'?");
+    refuse("reward:\n  long:\n    length: 0\n", NULL,
+           "3:13: reward.long.length: 0 is not between 1 and 100");
+    refuse("reward:\n  long: 3\n", NULL,
+           "2:9: section 'reward.long' has no keys");
+    refuse("reward:\n  log: {cache: 3}\n", NULL,
+           "2:3: unknown key 'reward.log'");
+    refuse("update:\n  beta: {a: 3}\n", NULL,
+           "2:9: update.beta: this is not a number");
+    refuse(NULL, "reward.long=3", "section 'reward.long' has no keys");
+    refuse(NULL, "reward.long.cach=3",
+           "unknown key 'reward.long.cach'; did you mean "
+           "'reward.long.cache'?");
 }
 END_TEST
 
@@ -313,6 +347,7 @@ int main(void)
 
     close(fd);
     tcase_add_checked_fixture(t, reset, teardown);
+    tcase_add_test(t, sections_inside_sections);
     tcase_add_test(t, values_of_every_type);
     tcase_add_test(t, null_keeps_the_default);
     tcase_add_test(t, overrides_win_in_order);
