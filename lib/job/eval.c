@@ -29,9 +29,9 @@ struct eval {
     char *model, *data;          // names for the results; NULL: none
     struct ral_outcomes now, before;
     json_t *baseline; // NULL: none
-    size_t records, failed, tokens;
+    size_t records, tokens;
+    struct ral_failures failed;
     double seconds; // of decoding
-    char first[400]; // the first failure
     struct ral_out out, rows;
     struct ral_buf line;
     struct ral_arena a; // of a question
@@ -203,8 +203,7 @@ static int give_up(struct eval *e, const char *id, const char *why)
     char *text;
     int rc;
 
-    if (e->failed++ == 0)
-        snprintf(e->first, sizeof e->first, "%.399s", why);
+    ral_failures_add(&e->failed, "%s", why);
     if (!e->job->rows)
         return 0;
     v = json_pack("{s:s,s:s}", "id", id, "error", why);
@@ -560,7 +559,7 @@ static int results(struct eval *e, double seconds, json_t **out)
         text_or_null(e->digest), "data", text_or_null(e->data), "metric",
         j->metric);
     json_t *more = json_pack(
-        "{s:I,s:o,s:o,s:o,s:I}", "failed", (json_int_t)e->failed,
+        "{s:I,s:o,s:o,s:o,s:I}", "failed", (json_int_t)e->failed.n,
         "mean_tokens", ral_json_number((double)e->tokens / n), "seconds",
         ral_json_number(seconds), "tokens_per_s",
         e->stream ? json_null()
@@ -671,23 +670,14 @@ static int log_results(struct eval *e, json_t *v)
     return rc;
 }
 
-static int check_failed(struct eval *e)
-{
-    const int code =
-        ral_failures(e->job->max_failed, e->failed, e->records);
-
-    if (code == 0)
-        return 0;
-    return ral_err_set(e->err, code, "%zu of %zu records failed; the first: %s", e->failed,
-                       e->records, e->first);
-}
-
 /* What cannot be compared, or is worse, is told after the results are kept. */
 static int finish(struct eval *e, double began)
 {
     json_t *v = NULL;
     bool worse = false;
-    int verdict = 0, rc = check_failed(e);
+    int verdict = 0;
+    int rc = ral_failures_check(&e->failed, e->records, e->job->max_failed,
+                                e->err);
 
     if (rc == 0 && (rc = results(e, ral_now_s() - began, &v)) == 0) {
         verdict = compare(e, v, &worse);
