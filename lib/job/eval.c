@@ -743,13 +743,13 @@ static int read_baseline(struct eval *e)
 
 static int start(struct eval *e)
 {
-    const struct ral_rule_settings rules = RAL_RULE_SETTINGS_INIT;
+    const struct ral_rule_settings none = {0}; // metrics have no parameters
     int rc = check_job(e->job, e->err);
 
     if (rc == 0)
         rc = ral_rule_set_add(&e->rule, e->job->metric, 1, e->err);
     if (rc == 0)
-        rc = ral_rule_set_open(&e->rule, &rules, NULL, e->err);
+        rc = ral_rule_set_open(&e->rule, &none, NULL, e->err);
     if (rc == 0)
         rc = read_baseline(e);
     if (rc == 0 && e->job->rows)

@@ -25,7 +25,7 @@ struct ral_reward_job {
 
 #define RAL_REWARD_JOB_INIT                                                    \
     {                                                                          \
-        .max_failed = 0.1, .rules = RAL_RULE_SETTINGS_INIT                     \
+        .max_failed = 0.1, .rules = {.overlong = {0, -1}}                      \
     }
 
 #define RAL_REWARD_SETTINGS(job)                                               \

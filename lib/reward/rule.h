@@ -21,18 +21,14 @@ struct ral_scored {
     size_t P;                           // prompt tokens
 };
 
-/* Parameters, one struct a rule that has some: section reward.<rule>. */
+/* Parameters, one struct a rule that has some: section reward.<rule>. Their
+ * defaults stand in the table of settings. */
 struct ral_rule_settings {
     struct {
         int64_t max_completion_length; // 0: that of the rollout
         int64_t soft_punish_cache;     // -1: a fifth of it
     } overlong;
 };
-
-#define RAL_RULE_SETTINGS_INIT                                                 \
-    {                                                                          \
-        .overlong = {0, -1 }                                                   \
-    }
 
 /**
  * A rule is a file, or some functions in one, and a row of the table in

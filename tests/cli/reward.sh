@@ -127,6 +127,9 @@ expect 2 'a buffer longer than all' ral-reward -c long.yaml \
     -s reward.overlong.soft_punish_cache=25 -o no.ral in.ral
 says '25 is more than the 24 tokens'
 [ ! -e no.ral ] && ok 0 'nothing is written' || ok 1 'nothing is written'
+expect 2 'and told before a run' ral-view --get reward.weights \
+    -s reward.overlong.soft_punish_cache=25 long.yaml
+says '25 is more than the 24 tokens'
 
 # --- shards: joined, or one alone ---
 sed -n 1p rows | mkgroups --shard 1 --shards 2 >s1

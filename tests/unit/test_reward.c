@@ -25,7 +25,7 @@ static struct ral_sample says(const char *text)
 static double score(const char *rule, const char *text, const char *ref,
                     size_t choices, int *rc)
 {
-    const struct ral_rule_settings none = RAL_RULE_SETTINGS_INIT;
+    const struct ral_rule_settings none = {0};
     const struct ral_fields row = row_of(ref, choices);
     const struct ral_sample sample = says(text);
     const struct ral_scored s = {.row = &row, .sample = &sample};
@@ -187,12 +187,10 @@ START_TEST(overlong_by_hand)
         double value;
     } t[] = {{1, 0},      {12, 0},     {13, -0.125}, {14, -0.25}, {16, -0.5},
              {19, -0.875}, {20, -1},   {21, -1},     {1000, -1}};
-    struct ral_rule_settings set = RAL_RULE_SETTINGS_INIT;
+    const struct ral_rule_settings set = {.overlong = {20, 8}};
     const struct ral_fields row = {0};
     struct ral_rule_set w = {0};
 
-    set.overlong.max_completion_length = 20;
-    set.overlong.soft_punish_cache = 8;
     ck_assert_int_eq(ral_rule_set_add(&w, "overlong", 0.5, NULL), 0);
     ck_assert(ral_rule_set_tokens(&w));
     ck_assert_int_eq(ral_rule_set_open(&w, &set, NULL, NULL), 0);
@@ -309,7 +307,7 @@ START_TEST(a_rule_has_state_and_the_whole_group)
         {.T = 1, .logp = logp, .attn = one, .attn_n = 2},
         {.T = 2, .logp = logp + 1, .attn = two, .attn_n = 5,
          .finish = RAL_FINISH_LENGTH}};
-    const struct ral_rule_settings none = RAL_RULE_SETTINGS_INIT;
+    const struct ral_rule_settings none = {0};
     struct ral_rule_set w = {.rule = {&all, &all}, .weight = {1, 2}, .n = 2};
     struct ral_scored group[2];
     struct ral_arena a = {0};
