@@ -498,6 +498,22 @@ void ral_outdir_abort(struct ral_outdir *o)
     *o = (struct ral_outdir){0};
 }
 
+int ral_spool_open(struct ral_err *err)
+{
+    const char *dir = getenv("TMPDIR");
+    char *path = ral_path_join(dir && *dir ? dir : "/tmp", "ral-XXXXXX");
+    int fd;
+
+    if (!path)
+        return ral_err_set(err, -RAL_ENOMEM, "out of memory");
+    if ((fd = mkostemp(path, O_CLOEXEC)) < 0)
+        fd = ral_err_errno(err, "%s: cannot make a temporary file", path);
+    else
+        unlink(path);
+    free(path);
+    return fd;
+}
+
 char *ral_path_join(const char *dir, const char *name)
 {
     char *s;

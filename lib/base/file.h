@@ -80,6 +80,12 @@ void ral_outdir_abort(struct ral_outdir *o);
 /* Removes a folder and what is in it, without following links. */
 int ral_remove_tree(const char *path, struct ral_err *err);
 
+/**
+ * A file to write and read back, in TMPDIR, that has no name and is gone when
+ * it is closed: a descriptor, or negative.
+ */
+int ral_spool_open(struct ral_err *err);
+
 /* malloc'ed "dir/name" (name alone if absolute or dir NULL or ""), or NULL. */
 char *ral_path_join(const char *dir, const char *name);
 /* malloc'ed folder part of path: "a/b" of "a/b/c", "." of "c". */

@@ -318,7 +318,7 @@ static int check_section(const struct load *l, const char *name,
 static int read_section(const struct load *l, const char *name,
                         const struct ral_yaml_node *section)
 {
-    int rc = 0;
+    int rc = check_section(l, name, section);
 
     for (const struct ral_yaml_node *v = section->first; v && rc == 0;
          v = v->next) {
@@ -328,11 +328,10 @@ static int read_section(const struct load *l, const char *name,
         snprintf(key, sizeof key, "%s.%s", name, v->key);
         if ((s = find(l, key)))
             rc = store(l, s, v);
-        else if (!reads_section(l, key, strlen(key)))
-            rc = unknown_key(l, v->key_line, v->key_column, key);
+        else if (reads_section(l, key, strlen(key)))
+            rc = read_section(l, key, v);
         else
-            rc = check_section(l, key, v) < 0 ? -RAL_EUSAGE
-                                              : read_section(l, key, v);
+            rc = unknown_key(l, v->key_line, v->key_column, key);
     }
     return rc;
 }
@@ -440,14 +439,19 @@ static int apply_override(const struct load *l)
 
     if (rc < 0 || !reads_section(l, key, strcspn(key, ".")))
         return rc;
-    if (!(s = find(l, key)) && !(s = find_map(l, key, &entry)))
+    if (!(s = find(l, key)) && !(s = find_map(l, key, &entry)) &&
+        !reads_section(l, key, strlen(key)))
         return unknown_key(l, 0, 0, key);
-    text = s->type == RAL_SET_T_STR || s->type == RAL_SET_T_ENUM ||
-           (s->type == RAL_SET_T_LIST && *value != '[');
+    text = s && (s->type == RAL_SET_T_STR || s->type == RAL_SET_T_ENUM ||
+                 (s->type == RAL_SET_T_LIST && *value != '['));
     if ((rc = parse_value(l->override, value, text, &y, l->err)) < 0)
         return rc;
-    rc = entry ? store_weight(l, s, entry, y->root, s->dst ? s->dst : &none)
-               : store(l, s, y->root);
+    if (!s)
+        rc = read_section(l, key, y->root);
+    else if (entry)
+        rc = store_weight(l, s, entry, y->root, s->dst ? s->dst : &none);
+    else
+        rc = store(l, s, y->root);
     ral_yaml_free(y);
     return rc;
 }

@@ -79,10 +79,3 @@ json_t *ral_json_number(double x)
 {
     return isfinite(x) ? json_real(x) : json_null();
 }
-
-int ral_failures(double most, size_t failed, size_t n)
-{
-    if ((double)failed <= (most < 0 ? 0.1 : most) * (double)n)
-        return 0;
-    return most < 0 ? -RAL_EINVAL : -RAL_ECHECK;
-}

@@ -3,11 +3,11 @@
 #define RAL_COMMON_H
 
 #include <jansson.h>
-#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/failures.h"
 #include "base/log.h"
 #include "base/opt.h"
 #include "base/version.h"
@@ -110,9 +110,6 @@ void ral_version_show(const char *prog);
  */
 void ral_version_show_kernels(const char *prog, const char *cpu);
 
-/* A fraction that was not asked for; no option can give this value. */
-#define RAL_UNASKED (-HUGE_VAL)
-
 /* Metrics: one JSON object a line, appended. Zero initialise. */
 struct ral_metrics {
     bool open;
@@ -126,13 +123,6 @@ int ral_metrics_open(struct ral_metrics *m, const char *path,
 /* Takes obj over, whatever happens; one write a line. NULL: out of memory. */
 int ral_metrics_put(struct ral_metrics *m, json_t *obj, struct ral_err *err);
 void ral_metrics_close(struct ral_metrics *m);
-
-/**
- * Whether failed of n records are too many. most RAL_UNASKED: a tenth, and
- * more is the data's fault; else it was asked for.
- * @return 0, -RAL_EINVAL or -RAL_ECHECK
- */
-int ral_failures(double most, size_t failed, size_t n);
 
 /* A number, or null for NaN and infinities, which JSON has not. */
 json_t *ral_json_number(double x);

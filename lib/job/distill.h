@@ -2,8 +2,8 @@
 #ifndef RAL_JOB_DISTILL_H
 #define RAL_JOB_DISTILL_H
 
-#include "prompt/source.h"
 #include "job/training.h"
+#include "prompt/source.h"
 
 struct ral_distill_job {
     struct ral_data_settings data;

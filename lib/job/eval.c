@@ -19,16 +19,16 @@ struct eval {
     const struct ral_eval_job *job;
     const struct ral_common *common;
     const struct ral_log *log;
-    const struct ral_rule *rule;
-    bool stream; // the input is one, and needs no policy
+    struct ral_rule_set metric; // one rule
+    bool stream;                // the input is one, and needs no policy
     struct ral_stream_info info; // what the attention and its grid are
     char digest[64];             // of the policy that answered; "": unknown
     char *model, *data;          // names for the results; NULL: none
     struct ral_outcomes now, before;
     json_t *baseline; // NULL: none
-    size_t records, failed, tokens;
+    size_t records, tokens;
+    struct ral_failures failed;
     double seconds; // of decoding
-    char first[400]; // the first failure
     struct ral_out out, rows;
     struct ral_buf line;
     struct ral_arena a; // of a question
@@ -68,8 +68,7 @@ static int give_up(struct eval *e, const char *id, const char *why)
     char *text;
     int rc;
 
-    if (e->failed++ == 0)
-        snprintf(e->first, sizeof e->first, "%.399s", why);
+    ral_failures_add(&e->failed, "%s", why);
     if (!e->job->rows)
         return 0;
     v = json_pack("{s:s,s:s}", "id", id, "error", why);
@@ -97,7 +96,7 @@ static int unread(struct eval *e, int rc, const char *id, struct ral_err *why)
 static int judge(struct eval *e, const struct ral_question *q)
 {
     struct ral_judge j;
-    int rc = ral_judge_open(&j, e->rule, q, &e->a, e->err);
+    int rc = ral_judge_open(&j, &e->metric, q, &e->a, e->err);
 
     if (rc > 0)
         return give_up(e, q->id, e->err->msg);
@@ -335,7 +334,7 @@ static int results(struct eval *e, double seconds, json_t **out)
         text_or_null(e->digest), "data", text_or_null(e->data), "metric",
         j->metric);
     json_t *more = json_pack(
-        "{s:I,s:o,s:o,s:o,s:I}", "failed", (json_int_t)e->failed,
+        "{s:I,s:o,s:o,s:o,s:I}", "failed", (json_int_t)e->failed.n,
         "mean_tokens", ral_json_number((double)e->tokens / n), "seconds",
         ral_json_number(seconds), "tokens_per_s",
         e->stream ? json_null()
@@ -446,24 +445,14 @@ static int log_results(struct eval *e, json_t *v)
     return rc;
 }
 
-static int check_failed(struct eval *e)
-{
-    const int code =
-        ral_failures(e->job->max_failed, e->failed, e->records);
-
-    if (code == 0)
-        return 0;
-    return ral_err_set(e->err, code,
-                       "%zu of %zu records failed; the first: %s", e->failed,
-                       e->records, e->first);
-}
-
 /* What cannot be compared, or is worse, is told after the results are kept. */
 static int finish(struct eval *e, double began)
 {
     json_t *v = NULL;
     bool worse = false;
-    int verdict = 0, rc = check_failed(e);
+    int verdict = 0;
+    int rc = ral_failures_check(&e->failed, e->records, e->job->max_failed,
+                                e->err);
 
     if (rc == 0 && (rc = results(e, ral_now_s() - began, &v)) == 0) {
         verdict = compare(e, v, &worse);
@@ -523,8 +512,13 @@ static int read_baseline(struct eval *e)
 
 static int start(struct eval *e)
 {
+    const struct ral_rule_settings none = {0}; // metrics have no parameters
     int rc = check_job(e->job, e->err);
 
+    if (rc == 0)
+        rc = ral_rule_set_add(&e->metric, e->job->metric, 1, e->err);
+    if (rc == 0)
+        rc = ral_rule_set_open(&e->metric, &none, NULL, e->err);
     if (rc == 0)
         rc = read_baseline(e);
     if (rc == 0 && e->job->rows)
@@ -543,7 +537,6 @@ int ral_eval_run(const struct ral_eval_job *job,
         .job = job,
         .common = common,
         .log = log,
-        .rule = ral_rule_find(job->metric),
         .out = {.fd = -1},
         .rows = {.fd = -1},
         .err = err,
@@ -557,6 +550,7 @@ int ral_eval_run(const struct ral_eval_job *job,
         rc = finish(&e, began);
     ral_out_abort(&e.rows);
     ral_out_abort(&e.out);
+    ral_rule_set_close(&e.metric);
     ral_outcomes_release(&e.now);
     ral_outcomes_release(&e.before);
     json_decref(e.baseline);

@@ -9,7 +9,6 @@
 #include "job/reward.h"
 #include "job/rollout.h"
 #include "job/update.h"
-#include "reward/rules.h"
 
 struct whole {
     struct ral_init_job init;
@@ -47,14 +46,12 @@ struct whole {
 /* What a table cannot tell, but a run would only find after hours. */
 static int check_values(const struct whole *w, struct ral_err *err)
 {
-    const struct ral_weights *weights = &w->reward.weights;
-    struct ral_rule_set rules = {0};
     int rc = ral_optim_check(&w->update.sft_optim, "sft", err);
 
     if (rc == 0)
         rc = ral_optim_check(&w->update.optim, "update", err);
-    for (size_t i = 0; rc == 0 && i < weights->n; i++)
-        rc = ral_rule_set_add(&rules, weights->name[i], weights->value[i], err);
+    if (rc == 0)
+        rc = ral_reward_check(&w->reward, err);
     return rc;
 }
 

@@ -44,20 +44,11 @@ struct ral_rows {
 /* A copy that can be read back and forth, gone when it is closed. */
 static int spool(struct ral_rows *r, int from, struct ral_err *err)
 {
-    const char *dir = getenv("TMPDIR");
-    char *path = ral_path_join(dir && *dir ? dir : "/tmp", "ral-rows-XXXXXX");
-    const int fd = path ? mkostemp(path, O_CLOEXEC) : -1;
+    const int fd = ral_spool_open(err);
     char buf[65536];
     ptrdiff_t got;
-    int rc = 0;
+    int rc = fd < 0 ? fd : 0;
 
-    if (!path)
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", r->name);
-    if (fd < 0)
-        rc = ral_err_errno(err, "%s: cannot make a temporary file", path);
-    else
-        unlink(path);
-    free(path);
     while (rc == 0 &&
            (got = ral_read_some(from, buf, sizeof buf, r->name, err)) != 0)
         rc = got < 0 ? (int)got
