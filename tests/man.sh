@@ -74,6 +74,15 @@ for prog in "$O"/ral-*; do
     tags "$top/man/$base.1" | grep -o -- '--[a-z][a-z-]*' |
         sed 's/^/ /' | sort -u >listed
     expect 0 "$base: options as in --help" sh -c 'diff options listed >&2'
+    # "Default: 8." of an option is "[8]" in its line of --help.
+    awk '/^\.T[PQ]$/ { getline; tag = $0 } /^\.It / { tag = $0 }
+         /^Default: / { print tag, $2 }' "$top/man/$base.1" |
+        sed -n 's/\\-/-/g; s/^.*[ -]-\([a-z][a-z-]*\).* \([^ ]*[^.,]\)[.,]*$/--\1 \2/p' |
+        sort >listed
+    "$prog" --help |
+        sed -n 's/^.* \(--[a-z-]*\) .*\[\([-0-9.e]*\)\]$/\1 \2/p' | sort >options
+    expect 0 "$base: defaults of options as in --help" sh -c \
+        'join listed options | awk "\$2 != \$3" >odd; cat odd >&2; ! [ -s odd ]'
     expect 0 "$base --help" sh -c "$prog --help | grep -q '^usage:'"
     expect 2 "$base --bogus" "$prog" --bogus
 done
