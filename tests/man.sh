@@ -54,6 +54,7 @@ tags() {
 ral-view --settings | awk -F '\t' '{
     print $1 " (" $3 ($4 == "" ? "" : "; default " $4) ")" }' | sort >rows
 expect 0 'there are settings' test "$(wc -l <rows)" -gt 80
+expect 0 'each has one row' sh -c 'cut -d" " -f1 rows | uniq -d >odd; ! [ -s odd ]'
 for page in "$top"/man/*.1; do
     base=${page##*/}
     tags "$page" | tr -s ' ' |
