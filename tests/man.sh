@@ -54,6 +54,7 @@ tags() {
 ral-view --settings | awk -F '\t' '{
     print $1 " (" $3 ($4 == "" ? "" : "; default " $4) ")" }' | sort >rows
 expect 0 'there are settings' test "$(wc -l <rows)" -gt 80
+expect 0 'each has one row' sh -c 'cut -d" " -f1 rows | uniq -d >odd; ! [ -s odd ]'
 for page in "$top"/man/*.1; do
     base=${page##*/}
     tags "$page" | tr -s ' ' |
@@ -74,6 +75,15 @@ for prog in "$O"/ral-*; do
     tags "$top/man/$base.1" | grep -o -- '--[a-z][a-z-]*' |
         sed 's/^/ /' | sort -u >listed
     expect 0 "$base: options as in --help" sh -c 'diff options listed >&2'
+    # "Default: 8." of an option is "[8]" in its line of --help.
+    awk '/^\.T[PQ]$/ { getline; tag = $0 } /^\.It / { tag = $0 }
+         /^Default: / { print tag, $2 }' "$top/man/$base.1" |
+        sed -n 's/\\-/-/g; s/^.*[ -]-\([a-z][a-z-]*\).* \([^ ]*[^.,]\)[.,]*$/--\1 \2/p' |
+        sort >listed
+    "$prog" --help |
+        sed -n 's/^.* \(--[a-z-]*\) .*\[\([-0-9.e]*\)\]$/\1 \2/p' | sort >options
+    expect 0 "$base: defaults of options as in --help" sh -c \
+        'join listed options | awk "\$2 != \$3" >odd; cat odd >&2; ! [ -s odd ]'
     expect 0 "$base --help" sh -c "$prog --help | grep -q '^usage:'"
     expect 2 "$base --bogus" "$prog" --bogus
 done

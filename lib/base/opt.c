@@ -118,9 +118,9 @@ enum { NUMBER = 32 }; // bytes of one in print
 static const char *number(const struct ral_setting *s, double v,
                           char text[NUMBER])
 {
-    const bool whole = s->type != RAL_SET_T_NUM && fabs(v) < 1e15;
+    const bool real = s->type == RAL_SET_T_NUM || s->type == RAL_SET_T_MAP;
 
-    snprintf(text, NUMBER, whole ? "%.0f" : "%.9g", v);
+    snprintf(text, NUMBER, real || fabs(v) > 1e15 ? "%.9g" : "%.0f", v);
     return text;
 }
 

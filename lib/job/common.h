@@ -62,10 +62,17 @@ struct ral_common {
     RAL_OPT_NUM(0, "max-failed", d, "X", 0, 1, v,                              \
                 "exit 3 if more of the " what " fail", .shown = "0.1")
 
+#define RAL_INIT_WORDS "fan_in|normal" // names of enum ral_init
+enum ral_init {
+    RAL_INIT_FAN_IN, // deviation in^-1/2
+    RAL_INIT_NORMAL, // deviation model.std
+};
+
 /* Rows of section model; for programs that do not make weights NULL, NULL. */
 #define RAL_MODEL_SETTINGS(how, deviation)                                     \
     RAL_SET_STR("model.init", NULL, "folder of a model to begin with"),        \
-        RAL_SET_WORD("model.initializer", how, "fan_in|normal", "fan_in",      \
+        RAL_SET_ENUM("model.initializer", how, RAL_INIT_WORDS,                 \
+                     RAL_INIT_FAN_IN,                                          \
                      "fan_in: deviation in^-1/2; normal: --std",               \
                      RAL_AS(0, "init", "HOW")),                                \
         RAL_SET_NUM("model.std", deviation, 0, 10, 0.02,                       \
@@ -87,7 +94,7 @@ enum ral_attn_heads {
  * names, or NULL. */
 #define RAL_ATTN_SETTINGS(section, a, lopt, hopt)                              \
     RAL_SET_INTS(section ".attn_layers", &(a)->layers, -1000, 999, "-1",       \
-                 "layers whose attention is the policy; -1: the last",          \
+                 "layers whose attention is the policy; -1: the last",         \
                  RAL_AS(0, lopt, "L,..")),                                     \
         RAL_SET_ENUM(section ".attn_heads", &(a)->heads,                       \
                      RAL_ATTN_HEADS_WORDS, RAL_ATTN_HEADS_MEAN,                \

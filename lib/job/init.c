@@ -15,7 +15,7 @@ static void draw(const struct ral_init_job *job, uint64_t seed,
 {
     const size_t n = t->N * t->K;
     const double std =
-        !strcmp(job->init, "fan_in") ? 1 / sqrt((double)t->K) : job->std;
+        job->init == RAL_INIT_FAN_IN ? 1 / sqrt((double)t->K) : job->std;
     struct ral_rng rng;
 
     ral_rng_init(&rng, seed, XXH3_64bits(t->name, strlen(t->name)), 0);

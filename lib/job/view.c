@@ -156,17 +156,16 @@ static int get(const struct ral_view_job *job, char *const *files, size_t n,
     struct ral_buf text = {0};
     int rc;
 
-    if (n > 1 || (n == 0 && job->sets.n == 0))
+    if (n != 1)
         return ral_err_set(err, -RAL_EUSAGE, "--get KEY takes one recipe");
-    rc = ral_recipe_check(n ? files[0] : NULL, &job->sets, err);
+    rc = ral_recipe_check(files[0], &job->sets, err);
     if (rc == 0)
-        rc = ral_recipe_get(n ? files[0] : NULL, &job->sets, job->get, &text,
-                            err);
+        rc = ral_recipe_get(files[0], &job->sets, job->get, &text, err);
     if (rc == 0)
         rc = ral_recipe_default(job->get, &text, err);
     if (rc == 0)
-        rc = ral_err_set(err, -RAL_EINVAL, "%s: does not set '%s'",
-                         n ? files[0] : "-s", job->get);
+        rc = ral_err_set(err, -RAL_EINVAL, "%s: does not set '%s'", files[0],
+                         job->get);
     if (rc > 0)
         rc = ral_write_all(o->fd, text.data, text.len,
                            o->path ? o->path : "stdout", err);

@@ -110,6 +110,7 @@ echo 12 >want && is 'that value'
 expect 0 'overridden' ral-view --get train.steps -s train.steps=7 r.yaml
 echo 7 >want && is 'the override'
 expect 1 'a key that is not set' ral-view --get train.stop r.yaml
+expect 2 'no recipe' ral-view --get train.steps -s train.steps=1
 expect 0 'a default' ral-view --get rollout.batch_size r.yaml
 echo 32 >want && is 'the default'
 expect 0 'a list' ral-view --get update.attn_layers \

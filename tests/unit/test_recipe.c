@@ -287,8 +287,8 @@ START_TEST(wrong_types_and_ranges)
            "2:11: update.where: an item of a list must be a text");
     refuse("reward:\n  weights: 1\n", NULL,
            "2:12: reward.weights: is not a map of names to numbers");
-    refuse("reward:\n  weights: {a: 11}\n", NULL,
-           "2:16: reward.weights: 11 is not between 0 and 10");
+    refuse("reward:\n  weights: {a: 10.25}\n", NULL,
+           "2:16: reward.weights: 10.25 is not between 0 and 10");
     refuse("update:\n  layers: [0, 4]\n", NULL,
            "2:15: update.layers: 4 is not between -4 and 3");
     refuse("update:\n  layers: []\n", NULL,
