@@ -47,7 +47,8 @@ int ral_reward_check(const struct ral_reward_job *job, struct ral_err *err);
  *
  * Memory does not grow with the stream; when rewards are compared with the
  * whole batch, and for shards, the scored stream waits in a temporary file
- * (TMPDIR). A shard that comes alone stays one; shards that come together are joined.
+ * (TMPDIR). A shard that comes alone stays one; shards that come together are
+ * joined.
  *
  * @return 0; -RAL_ECHECK if more than max_failed of the records failed, after
  *         the output is complete; or another code, with no output or one

@@ -4,8 +4,7 @@
 
 #include "reward/rule.h"
 
-/**
- * The rules:
+/* The rules:
  *
  *   accuracy      1 if the text inside <answer> equals the row's answer,
  *                 white space at the ends of either left out
