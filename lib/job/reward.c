@@ -45,10 +45,10 @@ struct job {
 struct scores {
     struct ral_scored *sample; // [G]
     size_t G;
-    double *value;      // [rules][G]
-    double *reward;     // [G]
-    double *advantage;  // [G]
-    const char *error;  // NULL: scored
+    double *value;             // [rules][G]
+    double *reward;            // [G]
+    double *advantage;         // [G]
+    const char *error;         // NULL: scored
 };
 
 static int no_memory(struct ral_err *err)

@@ -15,12 +15,6 @@ static const struct ral_rule_type *const rules[] = {
 
 _Static_assert(RULES <= RAL_RULES_MAX, "raise RAL_RULES_MAX");
 
-const struct ral_rule_type *const *ral_rules(size_t *n)
-{
-    *n = RULES;
-    return rules;
-}
-
 bool ral_rule_parses(const struct ral_rule_type *rule,
                      const struct ral_scored *sample)
 {

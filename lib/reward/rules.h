@@ -7,7 +7,8 @@
 /* Those rules that say whether an answer is right. */
 #define RAL_RULE_METRICS "accuracy|choice"
 
-/**
+/* The rules:
+ *
  *   accuracy      1 if the text inside <answer> equals the row's answer,
  *                 white space at the ends of either left out
  *   choice        1 if it names the choice that the row's answer names, each
@@ -16,7 +17,6 @@
  *   format_think  1 if it is <think>..</think><answer>..</answer>
  *   overlong      0 to -1, for responses that come near their longest length
  */
-const struct ral_rule_type *const *ral_rules(size_t *n);
 
 /* Whether the response holds an answer at all, right or wrong. */
 bool ral_rule_parses(const struct ral_rule_type *rule,

@@ -353,13 +353,14 @@ END_TEST
 
 START_TEST(every_rule_has_its_own_name)
 {
-    size_t n;
-    const struct ral_rule_type *const *r = ral_rules(&n);
+    static const char *const name[] = {"accuracy", "choice", "format",
+                                       "format_think", "overlong"};
+    struct ral_rule_set w = {0};
 
-    ck_assert_uint_ge(n, 5);
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < i; j++)
-            ck_assert_str_ne(r[i]->name, r[j]->name);
+    for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
+        ck_assert_int_eq(ral_rule_set_add(&w, name[i], 1, NULL), 0);
+        ck_assert_str_eq(w.rule[i]->name, name[i]);
+    }
 }
 END_TEST
 
