@@ -8,6 +8,7 @@
 #include "stream/cbor.h"
 #include "stream/item.h"
 #include "stream/json.h"
+#include "run.h"
 
 static struct ral_arena a;
 static struct ral_buf b;
@@ -469,10 +470,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("cbor");
     TCase *t = tcase_create("items");
-    SRunner *r = srunner_create(s);
-    int failed;
 
     tcase_add_test(t, rfc_examples);
     tcase_add_test(t, hostile_items_are_refused);
@@ -488,11 +486,5 @@ int main(void)
     tcase_add_test(t, wrong_text_is_refused_or_marked);
     tcase_add_test(t, readers_name_what_is_wrong);
     tcase_add_test(t, noise_never_crashes);
-    suite_add_tcase(s, t);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests(t);
 }

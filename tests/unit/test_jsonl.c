@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "data/jsonl.h"
+#include "run.h"
 
 static char path[] = "/tmp/ral-test-jsonl.XXXXXX";
 
@@ -221,8 +222,6 @@ END_TEST
 int main(void)
 {
     TCase *t = tcase_create("jsonl");
-    Suite *s = suite_create("jsonl");
-    SRunner *sr = srunner_create(s);
     int failed, fd = mkstemp(path);
 
     close(fd);
@@ -235,12 +234,7 @@ int main(void)
     tcase_add_test(t, a_stream_or_a_missing_file_is_named);
     tcase_add_test(t, json_is_strict);
     tcase_add_test(t, json_of_any_kind_parses);
-    suite_add_tcase(s, t);
-    srunner_set_fork_status(sr, CK_NOFORK);
-    srunner_set_tap(sr, "-");
-    srunner_run_all(sr, CK_SILENT);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
+    failed = run_tests(t);
     unlink(path);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return failed;
 }

@@ -4,6 +4,7 @@
  * logits 1e-4, attention 5e-5 absolute, gradients 1e-4 relative L2.
  */
 #include "golden.h"
+#include "run.h"
 
 #include "base/cpu.h"
 #include "model/forward.h"
@@ -378,22 +379,12 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("model");
     TCase *t = tcase_create("model");
-    SRunner *r;
-    int failed;
 
     tcase_set_timeout(t, 60);
     tcase_add_loop_test(t, forward_equals_transformers, 0, 2);
     tcase_add_test(t, sharded_bf16_equals_transformers);
     tcase_add_loop_test(t, greedy_tokens_equal_transformers, 0, 2);
     tcase_add_loop_test(t, gradients_equal_transformers, 0, 2);
-    suite_add_tcase(s, t);
-    r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests(t);
 }

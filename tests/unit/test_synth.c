@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "synth/questions.h"
+#include "run.h"
 
 static const struct {
     const char *name;
@@ -146,20 +147,10 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("synth");
     TCase *t = tcase_create("synth");
-    SRunner *sr;
-    int failed;
 
     tcase_add_test(t, answers_are_what_is_seen);
     tcase_add_test(t, longer_sets_begin_the_same);
     tcase_add_test(t, answers_are_balanced);
-    suite_add_tcase(s, t);
-    sr = srunner_create(s);
-    srunner_set_fork_status(sr, CK_NOFORK);
-    srunner_set_tap(sr, "-");
-    srunner_run_all(sr, CK_SILENT);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests(t);
 }
