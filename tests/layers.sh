@@ -84,6 +84,10 @@ for f in lib/*/*.c; do
 done >"$found"
 none 'the library does not print or exit'
 
+grep -nE 'err(->|\.)code' lib/*/*.[ch] cmd/*.c | grep -v '^lib/base/err\.c:' \
+    >"$found" || true
+none 'a failure is what a function returns, not what it left in err'
+
 case $O in
 *address* | *thread*) ;;
 *)

@@ -297,6 +297,7 @@ static int open_existing(const char *path, struct ral_err *err)
 int ral_out_open(struct ral_out *o, const char *path, struct ral_err *err)
 {
     struct stat st;
+    int rc;
 
     *o = (struct ral_out){.fd = STDOUT_FILENO};
     if (!path || !strcmp(path, "-"))
@@ -305,16 +306,16 @@ int ral_out_open(struct ral_out *o, const char *path, struct ral_err *err)
         return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
         if (S_ISDIR(st.st_mode)) {
-            ral_err_set(err, -RAL_EIO, "%s: is a folder", path);
+            rc = ral_err_set(err, -RAL_EIO, "%s: is a folder", path);
             goto fail;
         }
-        if ((o->fd = open_existing(path, err)) < 0)
+        if ((rc = o->fd = open_existing(path, err)) < 0)
             goto fail;
         return 0;
     }
     if (!(o->tmp = tmp_name(path)) ||
         (o->fd = mkostemp(o->tmp, O_CLOEXEC)) < 0) {
-        ral_err_errno(err, "%s: cannot create", path);
+        rc = ral_err_errno(err, "%s: cannot create", path);
         free(o->tmp);
         o->tmp = NULL;
         goto fail;
@@ -327,7 +328,7 @@ int ral_out_open(struct ral_out *o, const char *path, struct ral_err *err)
 fail:
     o->fd = -1;
     ral_out_abort(o);
-    return -err->code;
+    return rc;
 }
 
 int ral_out_finish(struct ral_out *o, struct ral_err *err)

@@ -189,37 +189,33 @@ static int check_metadata(const json_t *meta, const char *path,
 }
 
 /* Size, then JSON: the header's checks in the order of the format's text. */
-static json_t *read_header(const struct ral_st_file *f, const uint8_t **data,
-                           size_t *len, struct ral_err *err)
+static int read_header(json_t **out, const struct ral_st_file *f,
+                       const uint8_t **data, size_t *len, struct ral_err *err)
 {
     const struct ral_map *m = &f->map;
     char where[512];
     uint64_t n;
 
-    if (m->len < 8) {
-        ral_err_set(err, -RAL_EINVAL,
-                    "%s: %zu bytes are too few for a safetensors file", f->path,
-                    m->len);
-        return NULL;
-    }
+    *out = NULL;
+    if (m->len < 8)
+        return ral_err_set(err, -RAL_EINVAL,
+                           "%s: %zu bytes are too few for a safetensors file",
+                           f->path, m->len);
     memcpy(&n, m->data, 8);
     n = le64toh(n);
-    if (n > HEADER_MAX || n > m->len - 8) {
-        ral_err_set(err, -RAL_EINVAL,
-                    "%s: claims a header of %llu bytes in a file of %zu; not "
-                    "a safetensors file, or cut short",
-                    f->path, (unsigned long long)n, m->len);
-        return NULL;
-    }
-    if (!n || m->data[8] != '{') {
-        ral_err_set(err, -RAL_EINVAL, "%s: the header does not begin with '{'",
-                    f->path);
-        return NULL;
-    }
+    if (n > HEADER_MAX || n > m->len - 8)
+        return ral_err_set(err, -RAL_EINVAL,
+                           "%s: claims a header of %llu bytes in a file of "
+                           "%zu; not a safetensors file, or cut short",
+                           f->path, (unsigned long long)n, m->len);
+    if (!n || m->data[8] != '{')
+        return ral_err_set(err, -RAL_EINVAL,
+                           "%s: the header does not begin with '{'", f->path);
     *data = m->data + 8 + n;
     *len = m->len - 8 - (size_t)n;
     snprintf(where, sizeof where, "%s: header", f->path);
-    return ral_json_parse((const char *)m->data + 8, (size_t)n, where, err);
+    return ral_json_parse(out, (const char *)m->data + 8, (size_t)n, where,
+                          err);
 }
 
 /* The tensors of one mapped file, in arena memory; sorted by name. */
@@ -231,11 +227,11 @@ static int read_file(struct ral_arena *a, const struct ral_st_file *f,
     const uint8_t *data;
     const char *name;
     size_t n = 0, len;
-    json_t *h = read_header(f, &data, &len, err), *v;
-    int rc = -RAL_ENOMEM;
+    json_t *h, *v;
+    int rc;
 
-    if (!h)
-        return err && err->code ? -err->code : -RAL_EINVAL;
+    if ((rc = read_header(&h, f, &data, &len, err)) < 0)
+        return rc;
     if (!(t = RAL_ZNEW(a, struct ral_st_tensor, json_object_size(h) + 1)))
         goto nomem;
     json_object_foreach(h, name, v)
@@ -422,14 +418,14 @@ static int open_index(struct ral_safetensors **out, const char *dir,
                       const char *path, struct ral_err *err)
 {
     struct ral_safetensors *st = new_set(0);
-    json_t *index = ral_json_file(path, err);
-    json_t *map = json_object_get(index, "weight_map");
+    json_t *index, *map;
     struct mapped *m = NULL;
     size_t files = 0;
-    int rc;
+    int rc = ral_json_file(&index, path, err);
 
-    if (!index) {
-        rc = err && err->code ? -err->code : -RAL_EINVAL;
+    map = json_object_get(index, "weight_map");
+    if (rc < 0) {
+        // said
     } else if (!st ||
                !(st->index = ral_arena_text(&st->arena, path, strlen(path)))) {
         rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);

@@ -292,9 +292,8 @@ int ral_outcomes_read(struct ral_outcomes *o, const char *path,
         if (ral_buf_printf(&where, "%s:%zu", path,
                            ral_lines_number(lines)) < 0)
             rc = out_of_memory(err);
-        else if (!(v = ral_json_parse(line, len, (char *)where.data, err)))
-            rc = -err->code;
-        else
+        else if ((rc = ral_json_parse(&v, line, len, (char *)where.data,
+                                      err)) == 0)
             rc = add_line(o, v, path, ral_lines_number(lines), err);
         json_decref(v);
         ral_buf_release(&where);

@@ -106,8 +106,8 @@ static int read_run(struct run *r, const char *path, struct ral_err *err)
         json_t *j;
 
         snprintf(where, sizeof where, "%s:%zu", path, ral_lines_number(l));
-        j = ral_json_parse(line, len, where, err);
-        rc = j ? put_line(r, j, err) : -err->code;
+        if ((rc = ral_json_parse(&j, line, len, where, err)) == 0)
+            rc = put_line(r, j, err);
         json_decref(j);
     }
     ral_lines_close(l);

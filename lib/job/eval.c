@@ -162,14 +162,15 @@ static int look(struct eval *e, const struct question *q,
 {
     double *p;
     size_t t;
+    int rc;
 
     x->evidence = ev->n ? RAL_EVIDENCE_SKIPPED : RAL_EVIDENCE_UNBOXED;
     if (!ev->n || !s->attn || !e->info.n_layers || !ral_answer_row(s, &t))
         return 0;
     if (!(p = RAL_NEW(&e->a, double, q->P + t)))
         return out_of_memory(e);
-    if (ral_attn_row(&e->info, q->P, s, t, p, e->err) < 0)
-        return -e->err->code;
+    if ((rc = ral_attn_row(&e->info, q->P, s, t, p, e->err)) < 0)
+        return rc;
     for (size_t i = 0; i < ev->n; i++)
         ev->p[i] = p[ev->token[i]];
     if (ral_evidence_mass(ev->p, ev->cover, ev->n, &x->mass, &x->uniform))
@@ -732,10 +733,11 @@ static int read_baseline(struct eval *e)
 {
     const struct ral_eval_job *j = e->job;
     const char *metric;
+    int rc;
 
     if (j->baseline) {
-        if (!(e->baseline = ral_json_file(j->baseline, e->err)))
-            return -e->err->code;
+        if ((rc = ral_json_file(&e->baseline, j->baseline, e->err)) < 0)
+            return rc;
         if (!json_is_number(json_object_get(e->baseline, "accuracy")))
             return ral_err_set(e->err, -RAL_EINVAL,
                                "%s: holds no accuracy; is it a result of "

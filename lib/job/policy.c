@@ -41,8 +41,8 @@ int ral_policy_open(struct ral_policy *p, const char *dir, const char *cpu,
         return ral_err_set(err, -RAL_EUSAGE, "-j must be 0 to 4096");
     if ((rc = ral_cpu_flags(&flags, cpu, err)) < 0)
         return rc;
-    if (!(p->dir = ral_checkpoint_resolve(dir, err)))
-        return -err->code;
+    if ((rc = ral_checkpoint_resolve(&p->dir, dir, err)) < 0)
+        return rc;
     if ((rc = ral_nn_init(&p->nn, flags, (int)threads, err)) < 0 ||
         (rc = kind ? ral_state_open(&p->state, p->dir, kind, &p->nn, err)
                    : ral_model_open(&p->model, p->dir, &p->nn, false, err)) <

@@ -281,9 +281,9 @@ int ral_synth_run(const struct ral_synth_job *job, const struct ral_log *log,
     if (!job->out)
         return ral_err_set(err, -RAL_EUSAGE,
                            "no output; name a folder with -o DIR");
-    if (!(family = ral_family_find(job->family ? job->family : "search", err)))
-        return -RAL_EUSAGE;
-    if ((rc = read_counts(job, &spec, err)) < 0 ||
+    if ((rc = ral_family_find(&family, job->family ? job->family : "search",
+                              err)) < 0 ||
+        (rc = read_counts(job, &spec, err)) < 0 ||
         (rc = ral_questions_open(&q, family, &spec, err)) < 0)
         return rc;
     if ((rc = sink_open(&k, job, err)) == 0 &&

@@ -235,6 +235,7 @@ static int rl_update(void *ctx, const struct ral_train_group *const *g,
 
 static int open_reference(struct update *u)
 {
+    char *dir;
     int rc;
 
     if (u->job->beta == 0)
@@ -242,9 +243,8 @@ static int open_reference(struct update *u)
     if (!u->job->ref)
         return ral_err_set(u->err, -RAL_EUSAGE,
                            "update.beta over 0 needs --ref CHECKPOINT");
-    char *dir = ral_checkpoint_resolve(u->job->ref, u->err);
-    if (!dir)
-        return -u->err->code;
+    if ((rc = ral_checkpoint_resolve(&dir, u->job->ref, u->err)) < 0)
+        return rc;
     rc = ral_model_open(&u->ref, dir, &u->policy.nn, false, u->err);
     if (rc == 0 && memcmp(&u->ref->config, &u->policy.model->config,
                           sizeof u->ref->config))

@@ -202,11 +202,12 @@ static int parse(struct ral_rows *r, const char *line, size_t len,
                  size_t number, struct ral_err *err)
 {
     char where[512];
+    int rc;
 
     json_decref(r->json);
     snprintf(where, sizeof where, "%s:%zu", r->name, number);
-    if (!(r->json = ral_json_parse(line, len, where, err)))
-        return -err->code;
+    if ((rc = ral_json_parse(&r->json, line, len, where, err)) < 0)
+        return rc;
     return check_row(r, r->json, number, err);
 }
 

@@ -59,11 +59,13 @@ static void check_box(const struct ral_canvas *c, const size_t b[4])
 
 static struct ral_questions *open_set(struct ral_synth_spec s)
 {
+    const struct ral_family *family;
     struct ral_questions *q;
     struct ral_err err = {0};
 
     ck_assert_msg(
-        ral_questions_open(&q, ral_family_find("search", NULL), &s, &err) == 0,
+        ral_family_find(&family, "search", &err) == 0 &&
+            ral_questions_open(&q, family, &s, &err) == 0,
         "%s", err.msg);
     return q;
 }
