@@ -196,7 +196,7 @@ int ral_file_read(const char *path, size_t max, struct ral_buf *out,
         return fd;
     for (;;) {
         if (ral_buf_reserve(out, (64 << 10) + 1) < 0) {
-            rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
+            rc = ral_err_nomem(err, "%s", path);
             break;
         }
         got = ral_read_some(fd, out->data + out->len, 64 << 10, path, err);
@@ -303,7 +303,7 @@ int ral_out_open(struct ral_out *o, const char *path, struct ral_err *err)
     if (!path || !strcmp(path, "-"))
         return 0;
     if (!(o->path = strdup(path)))
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
+        return ral_err_nomem(err, "%s", path);
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
         if (S_ISDIR(st.st_mode)) {
             rc = ral_err_set(err, -RAL_EIO, "%s: is a folder", path);

@@ -38,7 +38,7 @@ int ral_lines_open_fd(struct ral_lines **out, int fd, const char *name,
     if (!l || !(l->name = strdup(name)) ||
         ral_buf_reserve(&l->buf, READ_SIZE + 1) < 0) {
         ral_lines_close(l);
-        return ral_err_set(err, -RAL_ENOMEM, "lines: out of memory");
+        return ral_err_nomem(err, "lines");
     }
     l->max_line = max_line;
     *out = l;
@@ -80,7 +80,7 @@ static int fill(struct ral_lines *l, struct ral_err *err)
         l->pos = 0;
     }
     if (ral_buf_reserve(&l->buf, READ_SIZE + 1) < 0)
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", l->name);
+        return ral_err_nomem(err, "%s", l->name);
     got =
         ral_read_some(l->fd, l->buf.data + l->buf.len, READ_SIZE, l->name, err);
     if (got < 0)

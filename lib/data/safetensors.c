@@ -149,7 +149,7 @@ static int check_tiling(const struct ral_st_tensor *t, size_t n,
     int rc = 0;
 
     if (!order)
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
+        return ral_err_nomem(err, "%s", path);
     for (size_t i = 0; i < n; i++)
         order[i] = t + i;
     qsort(order, n, sizeof(*order), by_place);
@@ -255,7 +255,7 @@ static int read_file(struct ral_arena *a, const struct ral_st_file *f,
     goto done;
 
 nomem:
-    rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", f->path);
+    rc = ral_err_nomem(err, "%s", f->path);
 done:
     json_decref(h);
     return rc;
@@ -268,7 +268,7 @@ static int add_file(struct ral_safetensors *st, const char *path,
     int rc;
 
     if (!(f->path = ral_arena_text(&st->arena, path, strlen(path))))
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
+        return ral_err_nomem(err, "%s", path);
     if ((rc = ral_map_open(&f->map, path, err)) == 0)
         st->nfiles++;
     return rc;
@@ -303,7 +303,7 @@ int ral_safetensors_open_file(struct ral_safetensors **out, const char *path,
 
     *out = NULL;
     if (!st)
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
+        return ral_err_nomem(err, "%s", path);
     if ((rc = add_file(st, path, err)) < 0 ||
         (rc = read_file(&st->arena, &st->file[0], &st->tensor, &st->n, err)) <
             0) {
@@ -345,7 +345,7 @@ static int read_index(struct ral_safetensors *st, json_t *map, size_t *files,
     json_t *v;
 
     if (!m)
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", st->index);
+        return ral_err_nomem(err, "%s", st->index);
     if (!n)
         return ral_err_set(err, -RAL_EINVAL, "%s: no weight_map with tensors",
                            st->index);
@@ -396,14 +396,14 @@ static int open_shards(struct ral_safetensors *st, const char *dir,
     int rc = 0;
 
     if (!(st->tensor = RAL_NEW(&st->arena, struct ral_st_tensor, n)))
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", st->index);
+        return ral_err_nomem(err, "%s", st->index);
     for (; from < n && rc == 0; from = to) {
         char *path = ral_path_join(dir, m[from].file);
 
         for (to = from; to < n && !strcmp(m[to].file, m[from].file); to++)
             ;
         if (!path)
-            return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", dir);
+            return ral_err_nomem(err, "%s", dir);
         if ((rc = add_file(st, path, err)) == 0)
             rc = take_mapped(st, &st->file[st->nfiles - 1], m + from, to - from,
                              err);
@@ -428,10 +428,10 @@ static int open_index(struct ral_safetensors **out, const char *dir,
         // said
     } else if (!st ||
                !(st->index = ral_arena_text(&st->arena, path, strlen(path)))) {
-        rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
+        rc = ral_err_nomem(err, "%s", path);
     } else if ((rc = read_index(st, map, &files, &m, err)) == 0) {
         if (!(st->file = RAL_ZNEW(&st->arena, struct ral_st_file, files)))
-            rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
+            rc = ral_err_nomem(err, "%s", path);
         else
             rc = open_shards(st, dir, m, json_object_size(map), err);
     }
@@ -452,7 +452,7 @@ int ral_safetensors_open(struct ral_safetensors **out, const char *dir,
 
     *out = NULL;
     if (!one || !index)
-        rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", dir);
+        rc = ral_err_nomem(err, "%s", dir);
     else if (access(one, F_OK) == 0)
         rc = ral_safetensors_open_file(out, one, err);
     else if (access(index, F_OK) == 0)
@@ -534,7 +534,7 @@ static int write_data(int fd, const struct ral_st_tensor *const *t, size_t n,
         if (t[i]->nbytes > piece)
             rc = ral_write_all(fd, t[i]->data, t[i]->nbytes, path, err);
         else if (ral_buf_put(b, t[i]->data, t[i]->nbytes) < 0)
-            rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
+            rc = ral_err_nomem(err, "%s", path);
     }
     if (rc == 0)
         rc = ral_write_all(fd, b->data, b->len, path, err);
@@ -558,14 +558,14 @@ int ral_safetensors_write(const char *path, const struct ral_st_tensor *t,
     int fd = -1, rc = 0;
 
     if (!order)
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
+        return ral_err_nomem(err, "%s", path);
     for (size_t i = 0; i < n; i++) {
         assert(sane(&t[i]));
         order[i] = t + i;
     }
     qsort(order, n, sizeof(*order), by_size);
     if (make_header(order, n, &b) < 0)
-        rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
+        rc = ral_err_nomem(err, "%s", path);
     else if ((fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)) <
              0)
         rc = ral_err_errno(err, "%s: cannot create", path);

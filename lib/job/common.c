@@ -39,7 +39,7 @@ int ral_metrics_open(struct ral_metrics *m, const char *path,
     if (!path)
         return 0;
     if (!(m->path = strdup(path)))
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
+        return ral_err_nomem(err, "%s", path);
     m->fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
     if (m->fd < 0) {
         free(m->path);
@@ -63,7 +63,7 @@ int ral_metrics_put(struct ral_metrics *m, json_t *obj, struct ral_err *err)
     text = json_dumps(obj, JSON_COMPACT | JSON_REAL_PRECISION(FLOAT_DIGITS));
     json_decref(obj);
     if (!text || ral_buf_printf(&line, "%s\n", text) < 0)
-        rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", m->path);
+        rc = ral_err_nomem(err, "%s", m->path);
     else
         rc = ral_write_all(m->fd, line.data, line.len, m->path, err);
     free(text);

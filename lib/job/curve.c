@@ -38,7 +38,7 @@ static int put(struct points *p, double x, double y, struct ral_err *err)
             py = realloc(p->y, cap * sizeof(double));
         }
         if (!py)
-            return ral_err_set(err, -RAL_ENOMEM, "out of memory");
+            return ral_err_nomem(err, "curve");
         p->y = py;
         p->cap = cap;
     }

@@ -137,7 +137,7 @@ static int put_record(void *ctx, const struct ral_responded *it,
         parts.prompt_ids = it->prompt->ids;
         parts.P = it->prompt->P;
         if (!parts.media)
-            return ral_err_set(err, -RAL_ENOMEM, "out of memory");
+            return ral_err_nomem(err, "%s", it->id);
     }
     r->record.len = 0;
     if ((rc = ral_group_encode(&r->record, &parts, err)) < 0)

@@ -96,7 +96,7 @@ static int count(const struct ral_view_job *job, struct ral_reader *r,
 
     if (rc == 0 && ral_buf_printf(&line, "%llu\n",
                                   (unsigned long long)ral_reader_count(r)) < 0)
-        rc = ral_err_set(err, -RAL_ENOMEM, "out of memory");
+        rc = ral_err_nomem(err, "count");
     if (rc == 0)
         rc = ral_write_all(o->fd, line.data, line.len,
                            o->path ? o->path : "stdout", err);

@@ -99,7 +99,7 @@ static int load_picture(const struct ral_media_ref *m, const char *root,
         return ral_image_read(im, m->bytes, m->n_bytes, m->path, err);
     }
     if (!(path = ral_path_join(root, m->path)))
-        return ral_err_set(err, -RAL_ENOMEM, "out of memory");
+        return ral_err_nomem(err, "heat map");
     if ((rc = ral_map_open(&file, path, err)) == 0 &&
         (rc = check_digest(m, file.data, file.len, path, err)) == 0)
         rc = ral_image_read(im, file.data, file.len, path, err);
@@ -138,7 +138,7 @@ static int boxes(const struct ral_group *g, struct ral_arena *a,
     if (!list || list->type != RAL_ITEM_ARRAY)
         return 0;
     if (!(box = RAL_NEW(a, struct ral_rect, list->n + 1)))
-        return ral_err_set(err, -RAL_ENOMEM, "out of memory");
+        return ral_err_nomem(err, "heat map");
     for (size_t i = 0; i < list->n; i++)
         p->n_boxes += read_box(&list->child[i], &box[p->n_boxes]);
     p->boxes = box;
@@ -163,7 +163,7 @@ static int draw(const struct ral_view_job *job,
         return ral_err_set(err, -RAL_EUSAGE, "--token %zu: it has %zu", t,
                            s->T);
     if (!(row = RAL_NEW(a, double, g->P + t)))
-        return ral_err_set(err, -RAL_ENOMEM, "out of memory");
+        return ral_err_nomem(err, "heat map");
     if ((rc = ral_attn_row(info, g->P, s, t, row, err)) < 0 ||
         (rc = cells(info, g, row, a, &panel, &share, err)) < 0 ||
         (rc = boxes(g, a, &panel, err)) < 0 ||

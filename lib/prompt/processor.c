@@ -91,7 +91,7 @@ static int open_preprocessor(struct ral_processor *p, const char *dir,
     int rc = 0;
 
     if (!nested || !plain)
-        rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", dir);
+        rc = ral_err_nomem(err, "%s", dir);
     if (rc == 0 && access(nested, F_OK) == 0) {
         if ((rc = ral_json_file(&j, nested, err)) == 0 &&
             (inner = json_object_get(j, "image_processor")))
@@ -131,7 +131,7 @@ static int open_generation(struct ral_processor *p, const char *dir,
     int rc = 0;
 
     if (!path)
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", dir);
+        return ral_err_nomem(err, "%s", dir);
     if (access(path, F_OK) == 0) {
         rc = ral_json_file(&j, path, err);
         eos = json_object_get(j, "eos_token_id");
@@ -157,7 +157,7 @@ static int open_tokenizer(struct ral_processor *p, const char *dir,
     int rc;
 
     if (!path)
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", dir);
+        return ral_err_nomem(err, "%s", dir);
     if ((rc = ral_tokenizer_open(&p->tokenizer, path, err)) == 0) {
         const size_t size = ral_tokenizer_size(p->tokenizer);
 

@@ -52,7 +52,7 @@ static int spool(struct ral_rows *r, int from, struct ral_err *err)
     int rc = 0;
 
     if (!path)
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", r->name);
+        return ral_err_nomem(err, "%s", r->name);
     if (fd < 0)
         rc = ral_err_errno(err, "%s: cannot make a temporary file", path);
     else
@@ -161,7 +161,7 @@ static int grow(void **p, size_t n, size_t *cap, size_t size,
     if (n < *cap)
         return 0;
     if (!(q = realloc(*p, more * size)))
-        return ral_err_set(err, -RAL_ENOMEM, "out of memory for %zu rows", n);
+        return ral_err_nomem(err, "%zu rows", n);
     *p = q;
     *cap = more;
     return 0;
@@ -303,7 +303,7 @@ int ral_rows_open(struct ral_rows **out, const struct ral_rows_conf *conf,
     *out = NULL;
     if (!r || !(r->name = strdup(pipe ? "stdin" : conf->path))) {
         free(r);
-        return ral_err_set(err, -RAL_ENOMEM, "rows: out of memory");
+        return ral_err_nomem(err, "rows");
     }
     r->conf = *conf;
     r->epoch = UINT64_MAX;
@@ -315,7 +315,7 @@ int ral_rows_open(struct ral_rows **out, const struct ral_rows_conf *conf,
     }
     if (conf->draw && !(r->order = malloc(r->n * sizeof *r->order))) {
         ral_rows_close(r);
-        return ral_err_set(err, -RAL_ENOMEM, "rows: out of memory");
+        return ral_err_nomem(err, "rows");
     }
     bound(r);
     *out = r;

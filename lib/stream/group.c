@@ -270,7 +270,7 @@ static int read_media(struct ral_group *g, struct ral_arena *a,
         return ral_err_set(err, -RAL_EINVAL, "media is no list");
     g->n_media = g->media->n;
     if (!(m = RAL_ZNEW(a, struct ral_media_ref, g->n_media + 1)))
-        return ral_err_set(err, -RAL_ENOMEM, "out of memory");
+        return ral_err_nomem(err, "media");
     for (size_t i = 0; i < g->n_media; i++)
         if ((rc = read_medium(&m[i], &g->media->child[i], a, err)) < 0)
             return ral_err_at(err, "media[%zu]", i);
@@ -294,7 +294,7 @@ static int read_samples(struct ral_group *g, const struct ral_stream_info *info,
         return ral_err_set(err, -RAL_EINVAL, "samples without prompt_ids");
     g->G = list->n;
     if (!(g->samples = RAL_ZNEW(a, struct ral_sample, g->G + 1)))
-        return ral_err_set(err, -RAL_ENOMEM, "out of memory");
+        return ral_err_nomem(err, "samples");
     for (size_t i = 0; i < g->G; i++) {
         g->samples[i].item = &list->child[i];
         if ((rc = read_sample(&g->samples[i], g->P, info, a, err)) < 0)
@@ -512,5 +512,5 @@ int ral_group_encode(struct ral_buf *b, const struct ral_group_parts *p,
     if (rc == 0)
         return 0;
     b->len = len;
-    return ral_err_set(err, -RAL_ENOMEM, "record %s: out of memory", p->id);
+    return ral_err_nomem(err, "record %s", p->id);
 }

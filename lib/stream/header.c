@@ -130,7 +130,7 @@ int ral_header_encode(struct ral_buf *out, const struct ral_stream_info *info,
     if (rc == 0)
         return 0;
     out->len = len;
-    return ral_err_set(err, -RAL_ENOMEM, "stream header: out of memory");
+    return ral_err_nomem(err, "stream header");
 }
 
 int ral_header_derive(const struct ral_item *old, struct ral_buf *out,
@@ -150,7 +150,7 @@ int ral_header_derive(const struct ral_item *old, struct ral_buf *out,
     rc |= put_entry(&prov, who, n ? &list->child[n - 1] : NULL);
     rc |= put_shard(&shard, 1, 1);
     if (rc < 0) {
-        rc = ral_err_set(err, -RAL_ENOMEM, "stream header: out of memory");
+        rc = ral_err_nomem(err, "stream header");
     } else {
         const struct ral_edit own[] = {
             {.key = "provenance", .raw = prov.data, .raw_len = prov.len},
@@ -228,7 +228,7 @@ static int read_attn(struct ral_stream_info *s, const struct ral_item *m,
     if (!layers || layers->type != RAL_ITEM_ARRAY)
         return ral_err_set(err, -RAL_EINVAL, "attn.layers is no list");
     if (!(list = RAL_NEW(a, int32_t, layers->n ? layers->n : 1)))
-        return ral_err_set(err, -RAL_ENOMEM, "attn.layers: out of memory");
+        return ral_err_nomem(err, "attn.layers");
     for (size_t i = 0; i < layers->n; i++) {
         rc = ral_item_int(&layers->child[i], "a layer in attn.layers", 0,
                           INT32_MAX, &v, err);
