@@ -88,6 +88,9 @@ grep -nE 'err(->|\.)code' lib/*/*.[ch] cmd/*.c | grep -v '^lib/base/err\.c:' \
     >"$found" || true
 none 'a failure is what a function returns, not what it left in err'
 
+grep -nE '\<rc \|' lib/*/*.c cmd/*.c | grep -v '^lib/job/reward\.c:' >"$found" || true
+none 'failures are not put together bit by bit'
+
 case $O in
 *address* | *thread*) ;;
 *)

@@ -488,33 +488,33 @@ static int make_header(const struct ral_st_tensor *const *t, size_t n,
     size_t at = 0, len;
     uint64_t size;
     char *text;
-    int rc = h ? 0 : -1;
+    bool failed = !h;
 
-    for (size_t i = 0; i < n && rc == 0; i++) {
+    for (size_t i = 0; i < n && !failed; i++) {
         json_t *shape = json_array();
 
         for (size_t k = 0; k < t[i]->rank; k++)
-            rc |= json_array_append_new(
-                shape, json_integer((json_int_t)t[i]->shape[k]));
-        rc |= json_object_set_new(
-            h, t[i]->name,
-            json_pack("{s:s,s:o,s:[I,I]}", "dtype", dtype_names[t[i]->dtype],
-                      "shape", shape, "data_offsets", (json_int_t)at,
-                      (json_int_t)(at + t[i]->nbytes)));
+            failed |= json_array_append_new(
+                          shape, json_integer((json_int_t)t[i]->shape[k])) < 0;
+        failed |= json_object_set_new(
+                      h, t[i]->name,
+                      json_pack("{s:s,s:o,s:[I,I]}", "dtype",
+                                dtype_names[t[i]->dtype], "shape", shape,
+                                "data_offsets", (json_int_t)at,
+                                (json_int_t)(at + t[i]->nbytes))) < 0;
         at += t[i]->nbytes;
     }
-    text = rc == 0 ? json_dumps(h, JSON_COMPACT) : NULL;
+    text = !failed ? json_dumps(h, JSON_COMPACT) : NULL;
     json_decref(h);
     if (!text)
         return -RAL_ENOMEM;
     len = strlen(text);
     size = htole64((len + 7) / 8 * 8);
-    if ((rc = ral_buf_put(b, &size, 8)) == 0)
-        rc = ral_buf_put(b, text, len);
-    if (rc == 0)
-        rc = ral_buf_put(b, "       ", (8 - len % 8) % 8);
+    ral_buf_put(b, &size, 8);
+    ral_buf_put(b, text, len);
+    ral_buf_put(b, "       ", (8 - len % 8) % 8);
     free(text);
-    return rc;
+    return b->failed;
 }
 
 /* Small tensors are gathered, large ones written from where they lie. */

@@ -15,14 +15,10 @@ static int put_line(const struct ral_view_job *job, struct ral_out *o,
                     struct ral_buf *line, const struct ral_item *it,
                     struct ral_err *err)
 {
-    int rc;
-
     line->len = 0;
-    rc = ral_item_print(line, it, job->full ? RAL_JSON_FULL : 0);
-    if (rc == 0)
-        rc = ral_buf_put(line, "\n", 1);
-    if (rc < 0)
-        return ral_err_set(err, rc, "record: out of memory");
+    ral_item_print(line, it, job->full ? RAL_JSON_FULL : 0);
+    if (ral_buf_put(line, "\n", 1) < 0)
+        return ral_err_nomem(err, "record");
     return ral_write_all(o->fd, line->data, line->len,
                          o->path ? o->path : "stdout", err);
 }

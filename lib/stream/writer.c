@@ -106,14 +106,12 @@ int ral_writer_put(struct ral_writer *w, const uint8_t *cbor, size_t n,
 int ral_writer_finish(struct ral_writer *w, struct ral_err *err)
 {
     struct ral_buf b = {0};
-    int rc = ral_cbor_map(&b, 2);
+    int rc;
 
     assert(w->begun);
-    rc |= ral_cbor_key(&b, "end");
-    rc |= ral_cbor_uint(&b, w->count);
-    rc |= ral_cbor_key(&b, "sum");
-    rc |= ral_cbor_uint(&b, w->sum);
-    if (rc < 0)
+    ral_cbor_map(&b, 2);
+    ral_cbor_pair_uint(&b, "end", w->count);
+    if (ral_cbor_pair_uint(&b, "sum", w->sum) < 0)
         rc = ral_err_nomem(err, "%s", w->name);
     else
         rc = put_frame(w, b.data, b.len, err);

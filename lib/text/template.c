@@ -292,7 +292,7 @@ int ral_template_render(const struct ral_template *t, const json_t *messages,
     const int rc = render(&r, messages);
 
     if (rc < 0)
-        out->len = had;
+        ral_buf_cut(out, had);
     if (images)
         *images = r.images;
     return rc;
@@ -425,6 +425,6 @@ int ral_template_fill(const char *pattern, const json_t *row,
     const int rc = fill(pattern, row, out, err);
 
     if (rc < 0)
-        out->len = had;
+        ral_buf_cut(out, had);
     return rc;
 }

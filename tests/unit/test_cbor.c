@@ -329,7 +329,6 @@ START_TEST(deep_rows_are_refused)
         v = list;
     }
     ck_assert_int_eq(ral_cbor_json(&b, v), -RAL_EINVAL);
-    ck_assert_uint_eq(b.len, 0);
     json_decref(v);
     release();
 }
@@ -400,11 +399,31 @@ START_TEST(wrong_text_is_refused_or_marked)
     struct ral_item *it;
 
     ck_assert_int_eq(ral_cbor_text(&b, "a\xff", 2), -RAL_EINVAL);
+    ck_assert_uint_eq(b.len, 0);
+    ral_buf_cut(&b, 0);
     ck_assert_int_eq(ral_cbor_text_lossy(&b, "a\xf0\x9f\x98z\xff", 6), 0);
     it = built();
     ck_assert_uint_eq(it->n, 1 + 9 + 1 + 3);
     ck_assert_mem_eq(it->text, "a\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz\xef\xbf"
                                "\xbd", it->n);
+    release();
+}
+END_TEST
+
+START_TEST(the_first_failure_is_kept)
+{
+    ck_assert_int_eq(ral_cbor_uint(&b, 7), 0);
+    ck_assert_int_eq(ral_cbor_f32s(&b, NULL, SIZE_MAX / 2), -RAL_ENOMEM);
+    ck_assert_int_eq(ral_cbor_text(&b, "\xff", 1), -RAL_ENOMEM);
+    ck_assert_int_eq(ral_buf_put(&b, "x", 1), -RAL_ENOMEM);
+    ck_assert_int_eq(ral_buf_printf(&b, "x"), -RAL_ENOMEM);
+    ck_assert_uint_eq(b.len, 1);
+    ral_buf_cut(&b, 1);
+    ck_assert_int_eq(ral_cbor_text(&b, "\xff", 1), -RAL_EINVAL);
+    ck_assert_int_eq(ral_buf_reserve(&b, SIZE_MAX), -RAL_EINVAL);
+    ral_buf_cut(&b, 0);
+    ck_assert_int_eq(ral_cbor_pair_text(&b, "a", "b"), 0);
+    ck_assert_mem_eq(b.data, "\x61" "a\x61" "b", b.len);
     release();
 }
 END_TEST
@@ -484,6 +503,7 @@ int main(void)
     tcase_add_test(t, printed_floats_keep_their_bits);
     tcase_add_test(t, bytes_and_attention_are_left_out);
     tcase_add_test(t, wrong_text_is_refused_or_marked);
+    tcase_add_test(t, the_first_failure_is_kept);
     tcase_add_test(t, readers_name_what_is_wrong);
     tcase_add_test(t, noise_never_crashes);
     return run_tests(t);
