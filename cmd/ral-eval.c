@@ -1,12 +1,13 @@
 /* cmd/ral-eval.c - how often a policy is right, and where it looks. */
 #include <stdlib.h>
 
-#include "base/cpu.h"
 #include "job/eval.h"
+#include "job/policy.h"
 
-static void version(void)
+static int run(void *job, const struct ral_call *call, struct ral_err *err)
 {
-    ral_version_show_kernels("ral-eval", getenv("RAL_CPU"));
+    return ral_eval_run(job, call->common, call->argv, call->argc,
+                        call->log, err);
 }
 
 int main(int argc, char **argv)
@@ -15,8 +16,6 @@ int main(int argc, char **argv)
     const struct ral_setting settings[] = {RAL_EVAL_SETTINGS(&job)};
     struct ral_recipe recipe = RAL_RECIPE(settings);
     struct ral_common common = RAL_COMMON_INIT(&recipe);
-    struct ral_log log;
-    struct ral_err err = {0};
     const struct ral_opt opts[] = {
         RAL_OPT_STR('m', "model", &job.model, "DIR",
                     "checkpoint, or run folder (its newest)"),
@@ -45,23 +44,21 @@ int main(int argc, char **argv)
                     "exit 3 if more of the rows fail [0.1]"),
         RAL_OPT_U64(0, "max-record", &job.max_record, "BYTES",
                     "refuse larger records of a stream [1 GiB]"),
-        RAL_COMMON_OPTS(&common, version),
+        RAL_COMMON_OPTS(&common),
         RAL_OPT_END,
     };
-    int rc;
-
-    ral_threads_passive(argv);
-    rc = ral_opt_parse(opts, &argc, &argv,
-                           "[-m DIR] [options] [ROWS.jsonl | STREAM...]",
-                           "Answers rows greedily, or takes a stream's "
-                           "answers, and measures them.",
-                           &err);
+    const struct ral_program program = {
+        .name = "ral-eval",
+        .usage = "[-m DIR] [options] [ROWS.jsonl | STREAM...]",
+        .summary = "Answers rows greedily, or takes a stream's "
+                   "answers, and measures them.",
+        .opts = opts,
+        .common = &common,
+        .job = &job,
+        .run = run,
+        .about = ral_policy_about,
+    };
 
     job.cpu = getenv("RAL_CPU");
-    if (rc == 0)
-        rc = ral_common_start(&common, "ral-eval", &log, &err);
-    if (rc == 0)
-        rc = ral_eval_run(&job, &common, argv, (size_t)argc, &log, &err);
-    ral_recipe_release(&recipe);
-    return ral_opt_exit("ral-eval", rc, &err);
+    return ral_main(&program, argc, argv);
 }

@@ -1,24 +1,25 @@
 /* cmd/ral-rollout.c - sample responses, with the attention behind them. */
 #include <stdlib.h>
-#include <string.h>
 
-#include "base/cpu.h"
+#include "job/policy.h"
 #include "job/rollout.h"
 
-static void version(void)
+static int run(void *arg, const struct ral_call *call, struct ral_err *err)
 {
-    ral_version_show_kernels("ral-rollout", getenv("RAL_CPU"));
+    struct ral_rollout_job *job = arg;
+
+    job->args = call->common->args;
+    job->n_args = call->common->n_args;
+    return ral_rollout_run(job, call->common, call->argv, call->argc,
+                           call->log, err);
 }
 
 int main(int argc, char **argv)
 {
-    const char *args[argc + 1]; // parsing reorders argv
     struct ral_rollout_job job = RAL_ROLLOUT_JOB_INIT;
     const struct ral_setting settings[] = {RAL_ROLLOUT_SETTINGS(&job)};
     struct ral_recipe recipe = RAL_RECIPE(settings);
     struct ral_common common = RAL_COMMON_INIT(&recipe);
-    struct ral_log log;
-    struct ral_err err = {0};
     const struct ral_opt opts[] = {
         RAL_OPT_STR('m', "model", &job.model, "DIR",
                     "checkpoint, or run folder (its newest)"),
@@ -50,24 +51,21 @@ int main(int argc, char **argv)
                     "bit"),
         RAL_OPT_NUM(0, "max-failed", &job.max_failed, "X",
                     "exit 3 if more of the rows fail [0.1]"),
-        RAL_COMMON_OPTS(&common, version),
+        RAL_COMMON_OPTS(&common),
         RAL_OPT_END,
     };
-    int rc;
+    const struct ral_program program = {
+        .name = "ral-rollout",
+        .usage = "-m DIR [options] [ROWS.jsonl]",
+        .summary = "Samples responses to the prompts of rows and writes "
+                   "a record stream.",
+        .opts = opts,
+        .common = &common,
+        .job = &job,
+        .run = run,
+        .about = ral_policy_about,
+    };
 
-    ral_threads_passive(argv);
-    memcpy(args, argv, (size_t)argc * sizeof *args);
-    job.args = args + (argc > 0);
-    job.n_args = (size_t)argc - (argc > 0);
     job.cpu = getenv("RAL_CPU");
-    rc = ral_opt_parse(opts, &argc, &argv, "-m DIR [options] [ROWS.jsonl]",
-                       "Samples responses to the prompts of rows and writes "
-                       "a record stream.",
-                       &err);
-    if (rc == 0)
-        rc = ral_common_start(&common, "ral-rollout", &log, &err);
-    if (rc == 0)
-        rc = ral_rollout_run(&job, &common, argv, (size_t)argc, &log, &err);
-    ral_recipe_release(&recipe);
-    return ral_opt_exit("ral-rollout", rc, &err);
+    return ral_main(&program, argc, argv);
 }

@@ -1,12 +1,13 @@
 /* cmd/ral-update.c - training steps: GRPO with RAL, or SFT with --sft. */
 #include <stdlib.h>
 
-#include "base/cpu.h"
+#include "job/policy.h"
 #include "job/update.h"
 
-static void version(void)
+static int run(void *job, const struct ral_call *call, struct ral_err *err)
 {
-    ral_version_show_kernels("ral-update", getenv("RAL_CPU"));
+    return ral_update_run(job, call->common, call->argv, call->argc,
+                          call->log, err);
 }
 
 int main(int argc, char **argv)
@@ -15,8 +16,6 @@ int main(int argc, char **argv)
     const struct ral_setting settings[] = {RAL_UPDATE_SETTINGS(&job)};
     struct ral_recipe recipe = RAL_RECIPE(settings);
     struct ral_common common = RAL_COMMON_INIT(&recipe);
-    struct ral_log log;
-    struct ral_err err = {0};
     const struct ral_opt opts[] = {
         RAL_OPT_STR('m', "model", &job.model, "DIR",
                     "checkpoint to train, or run folder (its newest)"),
@@ -35,23 +34,21 @@ int main(int argc, char **argv)
                     "media paths are relative to this [the stream's]"),
         RAL_OPT_U64(0, "max-record", &job.max_record, "BYTES",
                     "refuse larger records [1 GiB]"),
-        RAL_COMMON_OPTS(&common, version),
+        RAL_COMMON_OPTS(&common),
         RAL_OPT_END,
     };
-    int rc;
-
-    ral_threads_passive(argv);
-    rc = ral_opt_parse(opts, &argc, &argv,
-                           "-m DIR -o DIR [options] [STREAM... | ROWS.jsonl]",
-                           "Trains a policy on a scored stream, which is read "
-                           "to its end first, and writes a checkpoint.",
-                           &err);
+    const struct ral_program program = {
+        .name = "ral-update",
+        .usage = "-m DIR -o DIR [options] [STREAM... | ROWS.jsonl]",
+        .summary = "Trains a policy on a scored stream, which is read "
+                   "to its end first, and writes a checkpoint.",
+        .opts = opts,
+        .common = &common,
+        .job = &job,
+        .run = run,
+        .about = ral_policy_about,
+    };
 
     job.cpu = getenv("RAL_CPU");
-    if (rc == 0)
-        rc = ral_common_start(&common, "ral-update", &log, &err);
-    if (rc == 0)
-        rc = ral_update_run(&job, &common, argv, (size_t)argc, &log, &err);
-    ral_recipe_release(&recipe);
-    return ral_opt_exit("ral-update", rc, &err);
+    return ral_main(&program, argc, argv);
 }

@@ -76,7 +76,7 @@ none 'every header compiles alone'
 # The library speaks through its caller; options, log and version are for that.
 for f in lib/*/*.c; do
     case $f in
-    lib/base/opt.c | lib/base/log.c | lib/job/common.c | lib/job/about.c) ;;
+    lib/base/opt.c | lib/base/log.c | lib/job/common.c) ;;
     *) sed 's/"\([^"\\]\|\\.\)*"//g; s:^ *[/*].*::; s://.*::' "$f" |
         grep -nE '\<(printf|puts|putchar|perror|_?exit|abort)\(|\<(stdout|stderr)\>' |
         sed "s:^:$f\::" ;;
@@ -90,6 +90,11 @@ none 'a failure is what a function returns, not what it left in err'
 
 grep -nE '\<rc \|' lib/*/*.c cmd/*.c | grep -v '^lib/job/reward\.c:' >"$found" || true
 none 'failures are not put together bit by bit'
+
+for p in view reward synth; do
+    readelf -d "$O/ral-$p" | grep -E 'NEEDED.*(blas|gomp)' | sed "s/^/ral-$p: /"
+done >"$found"
+none 'programs without arithmetic load no BLAS and no threads'
 
 case $O in
 *address* | *thread*) ;;

@@ -327,7 +327,7 @@ int ral_opt_parse(const struct ral_opt *opts, int *argc, char ***argv,
         return 1;
     }
     if (p.show) {
-        ((void (*)(void))(uintptr_t)p.show->dst)();
+        *(bool *)p.show->dst = true;
         return 1;
     }
     for (const struct ral_opt *o = opts; !p.conf && o->type != RAL_OPT_T_END;

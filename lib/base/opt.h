@@ -18,7 +18,7 @@ enum ral_opt_type {
     RAL_OPT_T_LIST, // struct ral_list *, may be repeated
     RAL_OPT_T_SETS, // struct ral_list *, as LIST; handed to the config hook
     RAL_OPT_T_CONF, // struct ral_opt_conf *
-    RAL_OPT_T_SHOW, // void (*)(void): prints to stdout, program ends with 0
+    RAL_OPT_T_SHOW, // bool *, set to true; parsing ends there
     RAL_OPT_T_HEAD, // a heading in the help text
 };
 
@@ -35,6 +35,7 @@ struct ral_list { // points into argv
 struct ral_opt_conf {
     int (*load)(void *ctx, const char *path, const struct ral_list *sets,
                 struct ral_err *err);
+    void (*release)(void *ctx); // for the program's end
     void *ctx;
     const char *path;
 };
@@ -67,8 +68,8 @@ struct ral_opt {
     {'s',        "set",                                                        \
      RAL_OPT_T_SETS, (struct ral_list *){dst},                                 \
      "KEY=VALUE", "override one setting, e.g. -s update.beta=0.04"}
-#define RAL_OPT_SHOW(c, name, fn, help)                                        \
-    {c, name, RAL_OPT_T_SHOW, (void *)(uintptr_t)(fn), NULL, help}
+#define RAL_OPT_SHOW(c, name, dst, help)                                       \
+    {c, name, RAL_OPT_T_SHOW, (bool *){dst}, NULL, help}
 #define RAL_OPT_HEAD(text) {0, NULL, RAL_OPT_T_HEAD, NULL, NULL, text}
 #define RAL_OPT_END {0, NULL, RAL_OPT_T_END, NULL, NULL, NULL}
 
@@ -80,7 +81,8 @@ struct ral_opt {
  * @param usage    after the program's name, "[options] [FILE...]"
  * @param summary  one sentence, the first of the help text
  * On return argc/argv hold the operands alone (argv[0] is the first).
- * @return 0; 1 when the program is done (help was printed); -RAL_EUSAGE.
+ * @return 0; 1 when the program is done (help was printed, or a SHOW option
+ *         is set); -RAL_EUSAGE.
  */
 int ral_opt_parse(const struct ral_opt *opts, int *argc, char ***argv,
                   const char *usage, const char *summary, struct ral_err *err);

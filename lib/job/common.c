@@ -9,12 +9,24 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/cpu.h"
 #include "base/file.h"
 
 enum { THREADS_MAX = 1024, FLOAT_DIGITS = 9 };
 
-int ral_common_start(const struct ral_common *c, const char *prog,
-                     struct ral_log *log, struct ral_err *err)
+static int show_version(const struct ral_program *p, struct ral_err *err)
+{
+    struct ral_buf more = {0};
+
+    if (p->about && p->about(getenv("RAL_CPU"), &more) < 0)
+        return ral_err_nomem(err, "version");
+    printf("%s %s\n%s", p->name, RAL_VERSION, more.len ? (char *)more.data : "");
+    ral_buf_release(&more);
+    return 0;
+}
+
+static int start(const struct ral_common *c, const char *prog,
+                 struct ral_log *log, struct ral_err *err)
 {
     if (c->quiet && c->verbose)
         return ral_err_set(err, -RAL_EUSAGE, "--quiet and --verbose: only one");
@@ -27,9 +39,38 @@ int ral_common_start(const struct ral_common *c, const char *prog,
     return 0;
 }
 
-void ral_version_show(const char *prog)
+/* A copy for the provenance: parsing reorders argv. */
+static int keep_args(struct ral_common *c, int argc, char **argv,
+                     struct ral_err *err)
 {
-    printf("%s %s\n", prog, RAL_VERSION);
+    c->n_args = argc > 0 ? (size_t)argc - 1 : 0;
+    if (!(c->args = calloc(c->n_args + 1, sizeof *c->args)))
+        return ral_err_nomem(err, "arguments");
+    for (size_t i = 0; i < c->n_args; i++)
+        c->args[i] = argv[i + 1];
+    return 0;
+}
+
+int ral_main(const struct ral_program *p, int argc, char **argv)
+{
+    struct ral_common *c = p->common;
+    struct ral_err err = {0};
+    struct ral_log log;
+    int rc;
+
+    if (p->about)
+        ral_threads_passive(argv);
+    if ((rc = keep_args(c, argc, argv, &err)) == 0)
+        rc = ral_opt_parse(p->opts, &argc, &argv, p->usage, p->summary, &err);
+    if (c->version && rc >= 0)
+        rc = show_version(p, &err);
+    else if (rc == 0 && (rc = start(c, p->name, &log, &err)) == 0)
+        rc = p->run(p->job, &(struct ral_call){c, &log, argv, (size_t)argc},
+                    &err);
+    if (c->conf.release)
+        c->conf.release(c->conf.ctx);
+    free(c->args);
+    return ral_opt_exit(p->name, rc, &err);
 }
 
 int ral_metrics_open(struct ral_metrics *m, const char *path,

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/opt.h"
@@ -17,19 +18,29 @@ struct ral_common {
     int64_t threads; // 0: as many as there are processors
     uint64_t seed;
     const char *log; // metrics; NULL: none
-    bool quiet, verbose;
+    bool quiet, verbose, version;
     struct ral_opt_conf conf;
     struct ral_list sets;
+    const char **args; // all arguments, as they were given
+    size_t n_args;
 };
 
 /* For a program that reads settings: struct ral_common c = ...(&recipe). */
 #define RAL_COMMON_INIT(recipe)                                                \
     {                                                                          \
-        .conf = {.load = ral_recipe_load, .ctx = recipe }                      \
+        .conf = {                                                              \
+            .load = ral_recipe_load,                                           \
+            .release = ral_recipe_release,                                     \
+            .ctx = recipe                                                      \
+        }                                                                      \
     }
 
-/* Rows of an option table. version: void (*)(void), for -V. */
-#define RAL_COMMON_OPTS(c, version)                                            \
+/* Rows of an option table: of programs without settings, and of all others. */
+#define RAL_SPOKEN_OPTS(c)                                                     \
+    RAL_OPT_FLAG('q', "quiet", &(c)->quiet, "errors and warnings only"),       \
+        RAL_OPT_FLAG('v', "verbose", &(c)->verbose, "tell more"),              \
+        RAL_OPT_SHOW('V', "version", &(c)->version, "show version and exit")
+#define RAL_COMMON_OPTS(c)                                                     \
     RAL_OPT_HEAD("common options"), RAL_OPT_CONF(&(c)->conf),                  \
         RAL_OPT_SETS(&(c)->sets),                                              \
         RAL_OPT_INT('j', "threads", &(c)->threads, "N",                        \
@@ -37,25 +48,35 @@ struct ral_common {
         RAL_OPT_U64(0, "seed", &(c)->seed, "N", "of all random numbers [0]"),  \
         RAL_OPT_STR(0, "log", &(c)->log, "FILE",                               \
                     "append metrics, as JSON lines"),                          \
-        RAL_OPT_FLAG('q', "quiet", &(c)->quiet, "errors and warnings only"),   \
-        RAL_OPT_FLAG('v', "verbose", &(c)->verbose, "tell more"),              \
-        RAL_OPT_SHOW('V', "version", version, "show version and exit")
+        RAL_SPOKEN_OPTS(c)
+
+/* What is left for a program's work once its options are stored. */
+struct ral_call {
+    const struct ral_common *common;
+    const struct ral_log *log;
+    char *const *argv; // operands
+    size_t argc;
+};
+
+struct ral_program {
+    const char *name, *usage, *summary; // of the help text
+    const struct ral_opt *opts;
+    struct ral_common *common;
+    void *job;
+    int (*run)(void *job, const struct ral_call *call, struct ral_err *err);
+    /**
+     * More lines for -V, of what computes: cpu is RAL_CPU. NULL for programs
+     * without arithmetic, which so load no BLAS; in the others threads that
+     * wait for work sleep (base/cpu.h).
+     */
+    int (*about)(const char *cpu, struct ral_buf *out);
+};
 
 /**
- * After the options are parsed: checks them, blocks SIGINT and SIGTERM
- * (base/file.h) and sets up log. Before any thread starts.
+ * All that main does: parses the options, shows the version, blocks SIGINT
+ * and SIGTERM (base/file.h), runs, frees. Returns the exit status.
  */
-int ral_common_start(const struct ral_common *c, const char *prog,
-                     struct ral_log *log, struct ral_err *err);
-
-/* Prints "prog version" to stdout. */
-void ral_version_show(const char *prog);
-
-/**
- * The same with the kernels and the BLAS in use; a file of its own, so that
- * programs without arithmetic do not load a BLAS. cpu: getenv("RAL_CPU").
- */
-void ral_version_show_kernels(const char *prog, const char *cpu);
+int ral_main(const struct ral_program *p, int argc, char **argv);
 
 /* A fraction that was not asked for; no option can give this value. */
 #define RAL_UNASKED (-HUGE_VAL)

@@ -1,6 +1,7 @@
 /* lib/job/policy.c - a checkpoint with all that it takes to run it. */
 #include "job/policy.h"
 
+#include <cblas.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,4 +91,15 @@ struct ral_prompt_conf ral_data_prompts(const struct ral_data_settings *d)
     return (struct ral_prompt_conf){d->system_prompt, d->prompt_suffix,
                                     d->response_template,
                                     (enum ral_media_order)d->media_order};
+}
+
+int ral_policy_about(const char *cpu, struct ral_buf *out)
+{
+    struct ral_err err = {0};
+    unsigned flags;
+    const bool known = ral_cpu_flags(&flags, cpu, &err) == 0;
+
+    ral_buf_printf(out, "kernels: %s\n", known ? ral_cpu_name(flags) : err.msg);
+    return ral_buf_printf(out, "BLAS: %s (%s)\n", openblas_get_corename(),
+                          openblas_get_config());
 }

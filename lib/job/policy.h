@@ -34,4 +34,7 @@ struct ral_picture *ral_prompt_pictures(const struct ral_prompt *p,
 /* The prompt settings of data.*. */
 struct ral_prompt_conf ral_data_prompts(const struct ral_data_settings *d);
 
+/* The kernels and the BLAS in use, for -V; cpu: RAL_CPU or NULL. */
+int ral_policy_about(const char *cpu, struct ral_buf *out);
+
 #endif

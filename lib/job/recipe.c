@@ -450,8 +450,10 @@ int ral_recipe_load(void *recipe, const char *path,
     return rc;
 }
 
-void ral_recipe_release(struct ral_recipe *r)
+void ral_recipe_release(void *recipe)
 {
+    struct ral_recipe *r = recipe;
+
     ral_arena_release(&r->arena);
 }
 

@@ -111,7 +111,7 @@ struct ral_recipe {
  */
 int ral_recipe_load(void *recipe, const char *path,
                     const struct ral_list *overrides, struct ral_err *err);
-void ral_recipe_release(struct ral_recipe *r);
+void ral_recipe_release(void *recipe);
 
 /**
  * For scripts: appends the value of "train.steps" to out, a list's items one

@@ -320,8 +320,8 @@ static int set_objective(struct update *u)
     if ((rc = ral_pg_find(&o->pg.type, j->loss_type, u->err)) < 0 ||
         (rc = ral_reduce_parse(&o->attn_reduce, j->attn_reduce, u->err)) < 0)
         return rc;
-    return j->sft ? ral_optim_check(&j->sft_optim, "sft", u->err)
-                  : ral_optim_check(&j->optim, "update", u->err);
+    return j->sft ? RAL_OPTIM_CHECK("sft", &j->sft_optim, u->err)
+                  : RAL_OPTIM_CHECK("update", &j->optim, u->err);
 }
 
 static int start(struct update *u, size_t ninputs)

@@ -15,10 +15,10 @@ static int check_values(const struct ral_reward_job *reward,
                         struct ral_err *err)
 {
     struct ral_rule_set rules = {0};
-    int rc = ral_optim_check(&update->sft_optim, "sft", err);
+    int rc = RAL_OPTIM_CHECK("sft", &update->sft_optim, err);
 
     if (rc == 0)
-        rc = ral_optim_check(&update->optim, "update", err);
+        rc = RAL_OPTIM_CHECK("update", &update->optim, err);
     for (size_t i = 0; rc == 0 && i < reward->weights.n; i++)
         rc = ral_rule_set_add(&rules, reward->weights.name[i],
                               reward->weights.value[i], err);
