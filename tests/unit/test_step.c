@@ -7,6 +7,7 @@
 #include "run.h"
 #include "tiny_train.h"
 
+#include <malloc.h>
 #include <stdatomic.h>
 
 #include "model/forward.h"
