@@ -69,7 +69,7 @@ FUZZ_S = 30
 build/fuzz/fuzz/%: private san = -fsanitize=fuzzer,address,undefined
 fuzz: $(TOOLS)
 	$(MAKE) CC=clang O=build/fuzz SAN=fuzzer-no-link,address,undefined \
-	    CFLAGS='-std=c11 -g -O1' $(FUZZ)
+	    CFLAGS='-std=c11 -g -O1 -fno-sanitize-recover=all' $(FUZZ)
 	PATH=$O/tools:$$PATH sh tests/fuzz/run.sh $(FUZZ_S) $(FUZZ)
 
 ## photos: one step on all PNG rows of shared/data/photos: minutes
