@@ -20,13 +20,14 @@ static int show_version(const struct ral_program *p, struct ral_err *err)
 
     if (p->about && p->about(getenv("RAL_CPU"), &more) < 0)
         return ral_err_nomem(err, "version");
-    printf("%s %s\n%s", p->name, RAL_VERSION, more.len ? (char *)more.data : "");
+    printf("%s %s\n", p->name, RAL_VERSION);
+    fwrite(more.data, 1, more.len, stdout);
     ral_buf_release(&more);
     return 0;
 }
 
-static int start(const struct ral_common *c, const char *prog,
-                 struct ral_log *log, struct ral_err *err)
+static int start_common(const struct ral_common *c, const char *prog,
+                        struct ral_log *log, struct ral_err *err)
 {
     if (c->quiet && c->verbose)
         return ral_err_set(err, -RAL_EUSAGE, "--quiet and --verbose: only one");
@@ -64,7 +65,7 @@ int ral_main(const struct ral_program *p, int argc, char **argv)
         rc = ral_opt_parse(p->opts, &argc, &argv, p->usage, p->summary, &err);
     if (c->version && rc >= 0)
         rc = show_version(p, &err);
-    else if (rc == 0 && (rc = start(c, p->name, &log, &err)) == 0)
+    else if (rc == 0 && (rc = start_common(c, p->name, &log, &err)) == 0)
         rc = p->run(p->job, &(struct ral_call){c, &log, argv, (size_t)argc},
                     &err);
     if (c->conf.release)

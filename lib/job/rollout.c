@@ -18,8 +18,8 @@ struct rollout {
     struct ral_buf record;
 };
 
-static int check_job(const struct ral_rollout_job *j, size_t nrows,
-                     struct ral_err *err)
+static int check_rollout(const struct ral_rollout_job *j, size_t nrows,
+                         struct ral_err *err)
 {
     const char *bad = NULL;
 
@@ -145,15 +145,15 @@ static int put_record(void *ctx, const struct ral_responded *it,
     return ral_writer_put(r->writer, r->record.data, r->record.len, err);
 }
 
-static int start(struct rollout *r, const struct ral_common *c,
-                 char *const *rows, size_t nrows, struct ral_err *err)
+static int start_rollout(struct rollout *r, const struct ral_common *c,
+                         char *const *rows, size_t nrows, struct ral_err *err)
 {
     const struct ral_rollout_job *j = r->job;
     const struct ral_prompt_conf prompts = ral_data_prompts(&j->data);
     struct ral_rows_conf *conf = &r->source.rows;
     int rc;
 
-    if ((rc = check_job(j, nrows, err)) < 0 ||
+    if ((rc = check_rollout(j, nrows, err)) < 0 ||
         (rc = ral_source_find(&r->source, &j->data, j->split, "train",
                               nrows ? rows[0] : NULL, err)) < 0)
         return rc;
@@ -230,7 +230,7 @@ int ral_rollout_run(const struct ral_rollout_job *job,
 {
     struct rollout r = {.job = job, .out = {.fd = -1}};
     struct ral_respond_stats stats;
-    int rc = start(&r, common, rows, nrows, err);
+    int rc = start_rollout(&r, common, rows, nrows, err);
     const double began_s = ral_now_s(), began_cpu_s = ral_cpu_s();
 
     if (rc == 0)

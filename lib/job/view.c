@@ -11,7 +11,7 @@
 #include "stream/reader.h"
 
 /* One line of JSON for an item. */
-static int put_line(const struct ral_view_job *job, struct ral_out *o,
+static int put_item(const struct ral_view_job *job, struct ral_out *o,
                     struct ral_buf *line, const struct ral_item *it,
                     struct ral_err *err)
 {
@@ -49,7 +49,7 @@ static int print(const struct ral_view_job *job, struct ral_reader *r,
 
     while ((rc = ral_reader_next(r, &a, &rec, err)) == 1) {
         if (wanted(job, rec)) {
-            if ((rc = put_line(job, o, &line, rec, err)) < 0)
+            if ((rc = put_item(job, o, &line, rec, err)) < 0)
                 break;
             if (++shown == job->limit)
                 break;
@@ -84,8 +84,8 @@ static int scan(const struct ral_view_job *job, struct ral_reader *r,
     return rc;
 }
 
-static int count(const struct ral_view_job *job, struct ral_reader *r,
-                 struct ral_out *o, struct ral_err *err)
+static int print_count(const struct ral_view_job *job, struct ral_reader *r,
+                       struct ral_out *o, struct ral_err *err)
 {
     struct ral_buf line = {0};
     int rc = scan(job, r, err);
@@ -104,7 +104,7 @@ static int header(const struct ral_view_job *job, struct ral_reader *r,
                   struct ral_out *o, struct ral_err *err)
 {
     struct ral_buf line = {0};
-    const int rc = put_line(job, o, &line, ral_reader_header(r), err);
+    const int rc = put_item(job, o, &line, ral_reader_header(r), err);
 
     ral_buf_release(&line);
     return rc;
@@ -185,7 +185,7 @@ static int view(const struct ral_view_job *job, char *const *files, size_t n,
     else if (job->heatmap)
         rc = heatmap(job, r, o, err);
     else if (job->count)
-        rc = count(job, r, o, err);
+        rc = print_count(job, r, o, err);
     else if (job->check)
         rc = scan(job, r, err);
     else

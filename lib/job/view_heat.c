@@ -145,10 +145,11 @@ static int boxes(const struct ral_group *g, struct ral_arena *a,
     return 0;
 }
 
-static int draw(const struct ral_view_job *job,
-                const struct ral_stream_info *info, const struct ral_group *g,
-                struct ral_image *im, struct ral_arena *a, struct ral_buf *png,
-                struct ral_err *err)
+static int draw_heat(const struct ral_view_job *job,
+                     const struct ral_stream_info *info,
+                     const struct ral_group *g, struct ral_image *im,
+                     struct ral_arena *a, struct ral_buf *png,
+                     struct ral_err *err)
 {
     const struct ral_sample *s = &g->samples[job->sample];
     struct ral_heat_panel panel = {0};
@@ -203,7 +204,7 @@ int ral_view_heat(const struct ral_view_job *job,
         rc = ral_err_set(err, -RAL_EUSAGE, "--sample %lld: it has %zu",
                          (long long)job->sample, g->G);
     else
-        rc = draw(job, info, g, &im, &a, png, err);
+        rc = draw_heat(job, info, g, &im, &a, png, err);
     if (rc < 0)
         ral_err_at(err, "record %s", g->id);
     ral_image_release(&im);
