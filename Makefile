@@ -58,10 +58,10 @@ $(SCRIPTS): $O/%: cmd/%
 units: $(UNIT) $(TOOLS)
 ## check: all tests
 check: all units
-	O=$(abspath $O) prove -e '' --timer $(UNIT) $(SHELLS)
+	O=$(abspath $O) prove -e '' --directives --timer $(UNIT) $(SHELLS)
 ## check-bad: with SAN=address,undefined, what a sanitizer should see
 check-bad: all units
-	O=$(abspath $O) prove -e '' --timer $(UNIT) $(wildcard tests/cli/bad_*.sh)
+	O=$(abspath $O) prove -e '' --directives --timer $(UNIT) $(wildcard tests/cli/bad_*.sh)
 
 ## fuzz: parsers against libFuzzer, FUZZ_S=30 seconds each; finds are kept
 FUZZ   = $(patsubst tests/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
