@@ -551,7 +551,7 @@ int ral_opt_parse(const struct ral_setting *rows, int *argc, char ***argv,
         return 1;
     }
     if (p.show) {
-        ((void (*)(void))(uintptr_t)p.show->dst)();
+        *(bool *)p.show->dst = true;
         return 1;
     }
     for (const struct ral_setting *s = rows;

@@ -46,11 +46,6 @@ static int refuse(const struct load *l, const struct ral_setting *s,
     return refuse_at(l, v->line, v->column, "%s: %s", s->key, what);
 }
 
-static int no_memory(struct ral_err *err)
-{
-    return ral_err_set(err, -RAL_ENOMEM, "recipe: out of memory");
-}
-
 /* ---- names ---- */
 
 static bool in_section(const struct ral_setting *s, const char *name, size_t n)
@@ -166,13 +161,13 @@ static int store_list(const struct load *l, const struct ral_setting *s,
     if (rc < 0)
         return rc;
     if (!(item = RAL_NEW(l->texts, const char *, n + 1)))
-        return no_memory(l->err);
+        return ral_err_nomem(l->err, "recipe");
     for (size_t i = 0; i < n; v = v->next, i++) {
         if (v->type != RAL_YAML_SCALAR)
             return refuse(l, s, v, "an item of a list must be a text");
         item[i] = ral_arena_text(l->texts, v->text, strlen(v->text));
         if (!item[i])
-            return no_memory(l->err);
+            return ral_err_nomem(l->err, "recipe");
     }
     if (out)
         *out = (struct ral_strings){item, n};
@@ -211,7 +206,7 @@ static int store_weight(const struct load *l, const struct ral_setting *s,
     if (rc < 0)
         return rc;
     if (!new.name || !new.value)
-        return no_memory(l->err);
+        return ral_err_nomem(l->err, "recipe");
     for (size_t k = 0; k < w->n; k++) {
         new.name[k] = w->name[k];
         new.value[k] = w->value[k];
@@ -222,7 +217,7 @@ static int store_weight(const struct load *l, const struct ral_setting *s,
         new.n++;
         new.name[i] = ral_arena_text(l->texts, name, strlen(name));
         if (!new.name[i])
-            return no_memory(l->err);
+            return ral_err_nomem(l->err, "recipe");
     }
     new.value[i] = x;
     *w = new;
@@ -262,7 +257,7 @@ static int store_word(const struct load *l, const struct ral_setting *s,
         return 0;
     }
     if (!(text = ral_arena_text(l->texts, v->text, strlen(v->text))))
-        return no_memory(l->err);
+        return ral_err_nomem(l->err, "recipe");
     *(const char **)s->dst = text;
     return 0;
 }
@@ -488,7 +483,7 @@ static int put_value(const struct ral_yaml_node *v, const char *key,
                                "'%s' is not a list of single values", key);
         rc = ral_buf_printf(out, "%s\n", v->text);
     }
-    return rc < 0 ? no_memory(err) : 0;
+    return rc < 0 ? ral_err_nomem(err, "recipe") : 0;
 }
 
 /* The last override of this key wins; 1 when there was one. */

@@ -6,11 +6,6 @@
 
 #include "eval/grounding.h"
 
-static int out_of_memory(struct ral_err *err)
-{
-    return ral_err_set(err, -RAL_ENOMEM, "out of memory");
-}
-
 static struct ral_scored scored(const struct ral_judge *j,
                                 const struct ral_sample *s)
 {
@@ -50,7 +45,7 @@ static int find_evidence(struct ral_judge *j, struct ral_err *err)
     if (!j->cover || !j->p ||
         ral_boxes_cover(box, boxes, q->media, q->n_media,
                         ral_cells_merge(q->info), j->cover, j->a) < 0)
-        return out_of_memory(err);
+        return ral_err_nomem(err, "answer");
     j->n = n;
     return 0;
 }
@@ -82,7 +77,7 @@ static int look(const struct ral_judge *j, const struct ral_sample *s,
     if (!j->n || !s->attn || !q->info->n_layers || !ral_answer_row(s, &t))
         return 0;
     if (!(p = RAL_NEW(j->a, double, q->P + t)))
-        return out_of_memory(err);
+        return ral_err_nomem(err, "answer");
     if ((rc = ral_attn_row(q->info, q->P, s, t, p, err)) < 0)
         return rc;
     for (size_t i = 0; i < j->n; i++)
@@ -121,7 +116,7 @@ static int judge(const struct ral_judge *j, size_t k, struct ral_outcome *x,
         .cluster = !f->cluster && j->q->G > 1 ? j->q->id : f->cluster,
     };
     if (!x->id)
-        return out_of_memory(err);
+        return ral_err_nomem(err, "answer");
     if ((rc = ral_reward_score(j->metric, &one, 1, &value, &reward, err)) < 0)
         return rc;
     x->correct = value == 1;

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/failures.h"
 #include "base/log.h"
@@ -18,10 +19,12 @@ struct ral_common {
     int64_t threads; // 0: as many as there are processors
     uint64_t seed;
     const char *log; // metrics; NULL: none
-    bool quiet, verbose;
+    bool quiet, verbose, version;
     struct ral_opt_conf conf;
     struct ral_list sets;
     struct ral_arena texts; // of the recipe
+    const char **args;      // all arguments, as they were given
+    size_t n_args;
 };
 
 #define RAL_COMMON_INIT(c)                                                     \
@@ -29,8 +32,12 @@ struct ral_common {
         .conf = {.load = ral_recipe_load, .ctx = &(c).texts }                  \
     }
 
-/* Rows of every program. version: void (*)(void), for -V. */
-#define RAL_COMMON_OPTS(c, version)                                            \
+/* Rows of programs that read no recipe, and of all others. */
+#define RAL_SPOKEN_OPTS(c)                                                     \
+    RAL_OPT_FLAG('q', "quiet", &(c)->quiet, "errors and warnings only"),       \
+        RAL_OPT_FLAG('v', "verbose", &(c)->verbose, "tell more"),              \
+        RAL_OPT_SHOW('V', "version", &(c)->version, "show version and exit")
+#define RAL_COMMON_OPTS(c)                                                     \
     RAL_OPT_HEAD("common options"), RAL_OPT_CONF(&(c)->conf),                  \
         RAL_OPT_SETS(&(c)->sets),                                              \
         RAL_OPT_INT('j', "threads", &(c)->threads, "N", 0, 1024, 0,            \
@@ -39,9 +46,7 @@ struct ral_common {
         RAL_OPT_U64(0, "seed", &(c)->seed, "N", "of all random numbers"),      \
         RAL_OPT_STR(0, "log", &(c)->log, "FILE",                               \
                     "append metrics, as JSON lines"),                          \
-        RAL_OPT_FLAG('q', "quiet", &(c)->quiet, "errors and warnings only"),   \
-        RAL_OPT_FLAG('v', "verbose", &(c)->verbose, "tell more"),              \
-        RAL_OPT_SHOW('V', "version", version, "show version and exit")
+        RAL_SPOKEN_OPTS(c)
 
 /* Rows of several programs. */
 #define RAL_FORCE_OPT(d)                                                       \
@@ -101,21 +106,33 @@ enum ral_attn_heads {
                      "their mean, or each head's attention alone",             \
                      RAL_AS(0, hopt, "HOW"))
 
-/**
- * After the options are parsed: checks them, blocks SIGINT and SIGTERM
- * (base/file.h) and sets up log. Before any thread starts.
- */
-int ral_common_start(const struct ral_common *c, const char *prog,
-                     struct ral_log *log, struct ral_err *err);
+/* What is left for a program's work once its options are stored. */
+struct ral_call {
+    const struct ral_common *common;
+    const struct ral_log *log;
+    char *const *argv; // operands
+    size_t argc;
+};
 
-/* Prints "prog version" to stdout. */
-void ral_version_show(const char *prog);
+struct ral_program {
+    const char *name, *usage, *summary; // of the help text
+    const struct ral_setting *opts;
+    struct ral_common *common;
+    void *job;
+    int (*run)(void *job, const struct ral_call *call, struct ral_err *err);
+    /**
+     * More lines for -V, of what computes: cpu is RAL_CPU. NULL for programs
+     * without arithmetic, which so load no BLAS; in the others threads that
+     * wait for work sleep (base/cpu.h).
+     */
+    int (*about)(const char *cpu, struct ral_buf *out);
+};
 
 /**
- * The same with the kernels and the BLAS in use; a file of its own, so that
- * programs without arithmetic do not load a BLAS. cpu: getenv("RAL_CPU").
+ * All that main does: parses the options, shows the version, blocks SIGINT
+ * and SIGTERM (base/file.h), runs, frees. Returns the exit status.
  */
-void ral_version_show_kernels(const char *prog, const char *cpu);
+int ral_main(const struct ral_program *p, int argc, char **argv);
 
 /* Metrics: one JSON object a line, appended. Zero initialise. */
 struct ral_metrics {

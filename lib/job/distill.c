@@ -127,7 +127,7 @@ static int start(struct distill *d, char *const *streams, size_t n)
     };
     if ((rc = ral_reduce_parse(&d->objective.attn_reduce, j->attn_reduce,
                                d->err)) < 0 ||
-        (rc = ral_optim_check(&j->optim, "distill", d->err)) < 0 ||
+        (rc = RAL_OPTIM_CHECK("distill", &j->optim, d->err)) < 0 ||
         (rc = ral_training_out_check(j->out, j->force, d->err)) < 0 ||
         (rc = ral_policy_open(&d->policy, j->model, j->cpu,
                               d->common->threads, "distill", &prompts,

@@ -35,11 +35,6 @@ struct eval {
     struct ral_err *err;
 };
 
-static int out_of_memory(struct eval *e)
-{
-    return ral_err_set(e->err, -RAL_ENOMEM, "out of memory");
-}
-
 /* ---- one question ---- */
 
 static int write_line(struct eval *e, const struct ral_outcome *x,
@@ -77,7 +72,7 @@ static int give_up(struct eval *e, const char *id, const char *why)
     rc = text && ral_buf_printf(&e->line, "%s\n", text) == 0
              ? ral_write_all(e->rows.fd, e->line.data, e->line.len,
                              e->job->rows, e->err)
-             : out_of_memory(e);
+             : ral_err_nomem(e->err, "results");
     free(text);
     json_decref(v);
     return rc;
@@ -199,7 +194,7 @@ static int run_rows(struct eval *e, const char *operand)
     e->model = strdup(policy.dir);
     e->data = strdup(ral_rows_name(rows));
     rc = e->model && e->data ? respond(e, &source, &policy, rows)
-                             : out_of_memory(e);
+                             : ral_err_nomem(e->err, "results");
 out:
     ral_rows_close(rows);
     ral_policy_close(&policy);
@@ -257,7 +252,7 @@ static int run_stream(struct eval *e, char *const *inputs, size_t n)
              e->info.policy ? e->info.policy : "");
     e->data = strdup(ral_reader_name(r));
     if (!e->data)
-        rc = out_of_memory(e);
+        rc = ral_err_nomem(e->err, "results");
     ral_progress_begin(&progress, e->log, "judged", "records",
                        (size_t)e->job->limit);
     while (rc == 0 && (more = ral_reader_next(r, &e->a, &rec, e->err)) > 0) {
@@ -341,10 +336,10 @@ static int results(struct eval *e, double seconds, json_t **out)
                   : ral_json_number((double)e->tokens / e->seconds),
         "peak_bytes", (json_int_t)ral_peak_rss());
     int rc = v && more ? ral_outcomes_summary(&e->now, v, e->err)
-                       : out_of_memory(e);
+                       : ral_err_nomem(e->err, "results");
 
     if (rc == 0 && json_object_update(v, more) < 0)
-        rc = out_of_memory(e);
+        rc = ral_err_nomem(e->err, "results");
     json_decref(more);
     *out = v;
     return rc;
@@ -375,13 +370,13 @@ static int compare(struct eval *e, json_t *v, bool *worse)
                           "accuracy", before, "max_drop",
                           fmax(0, e->job->max_drop), "regressed",
                           *worse)) < 0)
-            return out_of_memory(e);
+            return ral_err_nomem(e->err, "results");
     }
     if (!e->job->baseline_rows)
         return 0;
     if ((rc = ral_outcomes_gain(&e->before, &e->now, &gain, e->err)) < 0)
         return ral_err_at(e->err, "%s", e->job->baseline_rows);
-    return json_object_set_new(v, "gain", gain) < 0 ? out_of_memory(e) : 0;
+    return json_object_set_new(v, "gain", gain) < 0 ? ral_err_nomem(e->err, "results") : 0;
 }
 
 static int write_results(struct eval *e, const json_t *v)
@@ -391,7 +386,7 @@ static int write_results(struct eval *e, const json_t *v)
 
     e->line.len = 0;
     if (!text || ral_buf_printf(&e->line, "%s\n", text) < 0)
-        rc = out_of_memory(e);
+        rc = ral_err_nomem(e->err, "results");
     else
         rc = ral_write_all(e->out.fd, e->line.data, e->line.len,
                            e->job->out ? e->job->out : "stdout", e->err);
@@ -490,10 +485,11 @@ static int read_baseline(struct eval *e)
 {
     const struct ral_eval_job *j = e->job;
     const char *metric;
+    int rc;
 
     if (j->baseline) {
-        if (!(e->baseline = ral_json_file(j->baseline, e->err)))
-            return -e->err->code;
+        if ((rc = ral_json_file(&e->baseline, j->baseline, e->err)) < 0)
+            return rc;
         if (!json_is_number(json_object_get(e->baseline, "accuracy")))
             return ral_err_set(e->err, -RAL_EINVAL,
                                "%s: holds no accuracy; is it a result of "

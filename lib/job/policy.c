@@ -1,6 +1,7 @@
 /* lib/job/policy.c - a checkpoint with all that it takes to run it. */
 #include "job/policy.h"
 
+#include <cblas.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,8 +40,8 @@ int ral_policy_open(struct ral_policy *p, const char *dir, const char *cpu,
         return ral_err_set(err, -RAL_EUSAGE, "-m CHECKPOINT is needed");
     if ((rc = ral_cpu_flags(&flags, cpu, err)) < 0)
         return rc;
-    if (!(p->dir = ral_checkpoint_resolve(dir, err)))
-        return -err->code;
+    if ((rc = ral_checkpoint_resolve(&p->dir, dir, err)) < 0)
+        return rc;
     if ((rc = ral_nn_init(&p->nn, flags, (int)threads, err)) < 0 ||
         (rc = kind ? ral_state_open(&p->state, p->dir, kind, &p->nn, err)
                    : ral_model_open(&p->model, p->dir, &p->nn, false, err)) <
@@ -77,4 +78,15 @@ struct ral_prompt_conf ral_data_prompts(const struct ral_data_settings *d)
     return (struct ral_prompt_conf){d->system_prompt, d->prompt_suffix,
                                     d->response_template,
                                     (enum ral_media_order)d->media_order};
+}
+
+int ral_policy_about(const char *cpu, struct ral_buf *out)
+{
+    struct ral_err err = {0};
+    unsigned flags;
+    const bool known = ral_cpu_flags(&flags, cpu, &err) == 0;
+
+    ral_buf_printf(out, "kernels: %s\n", known ? ral_cpu_name(flags) : err.msg);
+    return ral_buf_printf(out, "BLAS: %s (%s)\n", openblas_get_corename(),
+                          openblas_get_config());
 }

@@ -30,4 +30,7 @@ void ral_policy_close(struct ral_policy *p);
 /* The prompt settings of data.*. */
 struct ral_prompt_conf ral_data_prompts(const struct ral_data_settings *d);
 
+/* The kernels and the BLAS in use, for -V; cpu: RAL_CPU or NULL. */
+int ral_policy_about(const char *cpu, struct ral_buf *out);
+
 #endif

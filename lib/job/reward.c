@@ -51,11 +51,6 @@ struct scores {
     const char *error;         // NULL: scored
 };
 
-static int no_memory(struct ral_err *err)
-{
-    return ral_err_set(err, -RAL_ENOMEM, "out of memory");
-}
-
 /* ---- scoring one record ---- */
 
 /* What rules that read texts alone are given: no array is looked into. */
@@ -70,7 +65,7 @@ static int read_texts(struct job *j, const struct ral_item *rec,
         return ral_err_set(err, -RAL_EINVAL, "samples is no list");
     g->G = list->n;
     if (!(g->samples = RAL_ZNEW(&j->a, struct ral_sample, g->G + 1)))
-        return no_memory(err);
+        return ral_err_nomem(err, "record");
     for (size_t i = 0; i < g->G; i++)
         if ((rc = ral_item_text(ral_item_get(&list->child[i], "text"), "text",
                                 &g->samples[i].text, &g->samples[i].text_len,
@@ -98,7 +93,7 @@ static int read_scored(struct job *j, const struct ral_item *rec,
     s->reward = RAL_NEW(&j->a, double, g.G + 1);
     s->advantage = RAL_ZNEW(&j->a, double, g.G + 1);
     if (!row || !s->sample || !s->value || !s->reward || !s->advantage)
-        return no_memory(err);
+        return ral_err_nomem(err, "record");
     if ((rc = ral_fields_read(row, rec, &j->a, err)) < 0)
         return ral_err_at(err, "record %s", id);
     for (size_t i = 0; i < g.G; i++)
@@ -140,7 +135,7 @@ static int score(struct job *j, struct scores *s, const char *id,
         return ral_err_at(err, "record %s", id);
     }
     s->error = ral_arena_text(&j->a, why.msg, strlen(why.msg));
-    return s->error ? 0 : no_memory(err);
+    return s->error ? 0 : ral_err_nomem(err, "record");
 }
 
 static void count(struct job *j, const struct scores *s, const char *id)
@@ -165,25 +160,24 @@ static int encode(struct job *j, const struct scores *s, size_t i,
 {
     struct ral_buf b = {0};
     uint8_t *copy = NULL;
-    int rc = 0;
 
     if (s->error) {
-        rc = ral_cbor_text_lossy(&b, s->error, strlen(s->error));
+        ral_cbor_text_lossy(&b, s->error, strlen(s->error));
     } else {
-        rc = ral_cbor_map(&b, j->rules.n);
+        ral_cbor_map(&b, j->rules.n);
         for (size_t k = 0; k < j->rules.n; k++) {
-            rc |= ral_cbor_key(&b, j->rules.rule[k]->name);
-            rc |= ral_cbor_double(&b, s->value[k * s->G + i]);
+            ral_cbor_key(&b, j->rules.rule[k]->name);
+            ral_cbor_double(&b, s->value[k * s->G + i]);
         }
     }
-    if (rc == 0 && (copy = ral_arena_alloc(&j->a, b.len, 1))) {
+    if (!b.failed && (copy = ral_arena_alloc(&j->a, b.len, 1))) {
         memcpy(copy, b.data, b.len);
         e->type = RAL_EDIT_RAW;
         e->raw = copy;
         e->raw_len = b.len;
     }
     ral_buf_release(&b);
-    return copy ? 0 : no_memory(err);
+    return copy ? 0 : ral_err_nomem(err, "record");
 }
 
 enum { REWARDS, REWARD, ADVANTAGE, STATUS, ERROR, EDITS };
@@ -215,7 +209,7 @@ static int rewrite(struct job *j, const struct ral_item *rec,
     int rc;
 
     if (!sample || !e)
-        return no_memory(err);
+        return ral_err_nomem(err, "record");
     for (size_t i = 0; i < s->G; i++) {
         sample[i] = (struct ral_edits){e + i * EDITS, EDITS};
         if ((rc = edit(j, s, i, e + i * EDITS, err)) < 0)
@@ -252,7 +246,7 @@ static bool is_ok(const struct ral_item *rec)
 static int copy(struct job *j, const struct ral_item *rec, struct ral_err *err)
 {
     if (ral_buf_put(&j->out, rec->raw, rec->raw_len) < 0)
-        return no_memory(err);
+        return ral_err_nomem(err, "record");
     return 0;
 }
 
@@ -294,7 +288,7 @@ static int compare_record(struct job *j, const struct ral_item *rec,
     struct ral_edit *e = RAL_NEW(&j->a, struct ral_edit, G + 1);
 
     if (!r || !sample || !e)
-        return no_memory(err);
+        return ral_err_nomem(err, "record");
     if (!is_ok(rec) || G == 0 || !rewards_of(list, r))
         return copy(j, rec, err);
     ral_advantage(&j->how, &j->tally.reward, G, r, r);

@@ -65,9 +65,11 @@ enum ral_backward {
     RAL_SET_ENUM(section ".backward", d, RAL_BACKWARD_WORDS,                   \
                  RAL_BACKWARD_EXACT, "how gradient products are computed")
 
-/* max_steps must be there for a schedule that falls. */
-int ral_optim_check(const struct ral_optim_settings *o, const char *section,
-                    struct ral_err *err);
+/* A schedule that falls needs max_steps. 0 or -RAL_EUSAGE. */
+#define RAL_OPTIM_CHECK(section, o, err)                                       \
+    ral_schedule_check((enum ral_schedule)(o)->schedule,                       \
+                       (uint64_t)(o)->warmup_steps, (uint64_t)(o)->max_steps,  \
+                       section, err)
 /* AdamW with the rate of the state's next optimiser step. */
 struct ral_adamw ral_optim_now(const struct ral_optim_settings *o,
                                const struct ral_state *s);

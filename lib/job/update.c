@@ -237,6 +237,7 @@ static int rl_update(void *ctx, const struct ral_train_group *const *g,
 
 static int open_reference(struct update *u)
 {
+    char *dir;
     int rc;
 
     if (u->job->beta == 0)
@@ -244,9 +245,8 @@ static int open_reference(struct update *u)
     if (!u->job->ref)
         return ral_err_set(u->err, -RAL_EUSAGE,
                            "update.beta over 0 needs --ref CHECKPOINT");
-    char *dir = ral_checkpoint_resolve(u->job->ref, u->err);
-    if (!dir)
-        return -u->err->code;
+    if ((rc = ral_checkpoint_resolve(&dir, u->job->ref, u->err)) < 0)
+        return rc;
     rc = ral_model_open(&u->ref, dir, &u->policy.nn, false, u->err);
     if (rc == 0 && memcmp(&u->ref->config, &u->policy.model->config,
                           sizeof u->ref->config))
@@ -322,8 +322,8 @@ static int set_objective(struct update *u)
     if ((rc = ral_pg_find(&o->pg.type, j->loss_type, u->err)) < 0 ||
         (rc = ral_reduce_parse(&o->attn_reduce, j->attn_reduce, u->err)) < 0)
         return rc;
-    return j->sft ? ral_optim_check(&j->sft_optim, "sft", u->err)
-                  : ral_optim_check(&j->optim, "update", u->err);
+    return j->sft ? RAL_OPTIM_CHECK("sft", &j->sft_optim, u->err)
+                  : RAL_OPTIM_CHECK("update", &j->optim, u->err);
 }
 
 static int start(struct update *u, size_t ninputs)

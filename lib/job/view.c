@@ -10,18 +10,14 @@
 #include "stream/reader.h"
 
 /* One line of JSON for an item. */
-static int put_line(const struct ral_view_job *job, struct ral_out *o,
+static int put_item(const struct ral_view_job *job, struct ral_out *o,
                     struct ral_buf *line, const struct ral_item *it,
                     struct ral_err *err)
 {
-    int rc;
-
     line->len = 0;
-    rc = ral_item_print(line, it, job->full ? RAL_JSON_FULL : 0);
-    if (rc == 0)
-        rc = ral_buf_put(line, "\n", 1);
-    if (rc < 0)
-        return ral_err_set(err, rc, "record: out of memory");
+    ral_item_print(line, it, job->full ? RAL_JSON_FULL : 0);
+    if (ral_buf_put(line, "\n", 1) < 0)
+        return ral_err_nomem(err, "record");
     return ral_write_all(o->fd, line->data, line->len,
                          o->path ? o->path : "stdout", err);
 }
@@ -52,7 +48,7 @@ static int print(const struct ral_view_job *job, struct ral_reader *r,
 
     while ((rc = ral_reader_next(r, &a, &rec, err)) == 1) {
         if (wanted(job, rec)) {
-            if ((rc = put_line(job, o, &line, rec, err)) < 0)
+            if ((rc = put_item(job, o, &line, rec, err)) < 0)
                 break;
             if (++shown == job->limit)
                 break;
@@ -87,15 +83,15 @@ static int scan(const struct ral_view_job *job, struct ral_reader *r,
     return rc;
 }
 
-static int count(const struct ral_view_job *job, struct ral_reader *r,
-                 struct ral_out *o, struct ral_err *err)
+static int print_count(const struct ral_view_job *job, struct ral_reader *r,
+                       struct ral_out *o, struct ral_err *err)
 {
     struct ral_buf line = {0};
     int rc = scan(job, r, err);
 
     if (rc == 0 && ral_buf_printf(&line, "%llu\n",
                                   (unsigned long long)ral_reader_count(r)) < 0)
-        rc = ral_err_set(err, -RAL_ENOMEM, "out of memory");
+        rc = ral_err_nomem(err, "count");
     if (rc == 0)
         rc = ral_write_all(o->fd, line.data, line.len,
                            o->path ? o->path : "stdout", err);
@@ -107,7 +103,7 @@ static int header(const struct ral_view_job *job, struct ral_reader *r,
                   struct ral_out *o, struct ral_err *err)
 {
     struct ral_buf line = {0};
-    const int rc = put_line(job, o, &line, ral_reader_header(r), err);
+    const int rc = put_item(job, o, &line, ral_reader_header(r), err);
 
     ral_buf_release(&line);
     return rc;
@@ -206,7 +202,7 @@ static int view(const struct ral_view_job *job, char *const *files, size_t n,
     else if (job->heatmap)
         rc = heatmap(job, r, o, err);
     else if (job->count)
-        rc = count(job, r, o, err);
+        rc = print_count(job, r, o, err);
     else if (job->check)
         rc = scan(job, r, err);
     else

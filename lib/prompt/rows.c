@@ -152,7 +152,7 @@ static int grow(void **p, size_t n, size_t *cap, size_t size,
     if (n < *cap)
         return 0;
     if (!(q = realloc(*p, more * size)))
-        return ral_err_set(err, -RAL_ENOMEM, "out of memory for %zu rows", n);
+        return ral_err_nomem(err, "%zu rows", n);
     *p = q;
     *cap = more;
     return 0;
@@ -193,11 +193,12 @@ static int parse(struct ral_rows *r, const char *line, size_t len,
                  size_t number, struct ral_err *err)
 {
     char where[512];
+    int rc;
 
     json_decref(r->json);
     snprintf(where, sizeof where, "%s:%zu", r->name, number);
-    if (!(r->json = ral_json_parse(line, len, where, err)))
-        return -err->code;
+    if ((rc = ral_json_parse(&r->json, line, len, where, err)) < 0)
+        return rc;
     return check_row(r, r->json, number, err);
 }
 
@@ -293,7 +294,7 @@ int ral_rows_open(struct ral_rows **out, const struct ral_rows_conf *conf,
     *out = NULL;
     if (!r || !(r->name = strdup(pipe ? "stdin" : conf->path))) {
         free(r);
-        return ral_err_set(err, -RAL_ENOMEM, "rows: out of memory");
+        return ral_err_nomem(err, "rows");
     }
     r->conf = *conf;
     r->epoch = UINT64_MAX;
@@ -305,7 +306,7 @@ int ral_rows_open(struct ral_rows **out, const struct ral_rows_conf *conf,
     }
     if (conf->draw && !(r->order = malloc(r->n * sizeof *r->order))) {
         ral_rows_close(r);
-        return ral_err_set(err, -RAL_ENOMEM, "rows: out of memory");
+        return ral_err_nomem(err, "rows");
     }
     bound(r);
     *out = r;

@@ -36,7 +36,7 @@ static int open_overlong(void **state, const struct ral_rule_settings *set,
                            "than the %lld tokens of max_completion_length",
                            (long long)buffer, (long long)longest);
     if (!(*state = o = malloc(sizeof *o)))
-        return ral_err_set(err, -RAL_ENOMEM, "rule overlong: out of memory");
+        return ral_err_nomem(err, "rule overlong");
     o->longest = (double)longest;
     o->buffer = (double)(buffer < 0 ? longest / 5 : buffer);
     return 0;

@@ -65,8 +65,9 @@ struct ral_family {
                 struct ral_err *err);
 };
 
-/* The family of that name; NULL sets err to the names that there are. */
-const struct ral_family *ral_family_find(const char *name, struct ral_err *err);
+/* The family of that name; err names those that there are. 0 or -RAL_EUSAGE. */
+int ral_family_find(const struct ral_family **family, const char *name,
+                    struct ral_err *err);
 
 /* "train", "validation", "test". */
 const char *ral_split_name(enum ral_split split);

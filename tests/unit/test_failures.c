@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/failures.h"
+#include "run.h"
 
 /* A budget that nobody asked for is the data's fault, one asked for a check. */
 START_TEST(whose_fault)
@@ -38,18 +39,9 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("failures");
     TCase *t = tcase_create("failures");
-    SRunner *r = srunner_create(s);
-    int failed;
 
     tcase_add_test(t, whose_fault);
     tcase_add_test(t, the_first_is_told);
-    suite_add_tcase(s, t);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests(t);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "eval/grounding.h"
+#include "run.h"
 
 #define TOL 1e-12
 
@@ -248,9 +249,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("grounding");
     TCase *t = tcase_create("grounding");
-    SRunner *r = srunner_create(s);
 
     tcase_add_unchecked_fixture(t, NULL, teardown);
     tcase_add_test(t, one_box_over_four_cells);
@@ -264,11 +263,5 @@ int main(void)
     tcase_add_test(t, mass_is_of_the_visual_tokens);
     tcase_add_test(t, row_before_the_answer);
     tcase_add_test(t, no_row);
-    suite_add_tcase(s, t);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_tests(t);
 }

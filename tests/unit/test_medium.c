@@ -87,13 +87,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("medium");
     TCase *t = tcase_create("medium");
 
     tcase_add_unchecked_fixture(t, NULL, teardown);
     tcase_add_test(t, a_still_is_held_once);
     tcase_add_test(t, what_a_stream_recorded_must_hold);
     tcase_add_test(t, embedded_bytes_need_no_file);
-    suite_add_tcase(s, t);
-    return run_suite(s);
+    return run_tests(t);
 }

@@ -4,6 +4,7 @@
  * logits 1e-4, attention 5e-5 absolute, gradients 1e-4 relative L2.
  */
 #include "golden.h"
+#include "run.h"
 
 #include "base/cpu.h"
 #include "model/forward.h"
@@ -448,10 +449,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("model");
     TCase *t = tcase_create("model");
-    SRunner *r;
-    int failed;
 
     tcase_set_timeout(t, 60);
     tcase_add_loop_test(t, forward_equals_transformers, 0, 2);
@@ -459,12 +457,5 @@ int main(void)
     tcase_add_loop_test(t, greedy_tokens_equal_transformers, 0, 2);
     tcase_add_loop_test(t, gradients_equal_transformers, 0, 2);
     tcase_add_test(t, a_still_held_once_is_the_same);
-    suite_add_tcase(s, t);
-    r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests(t);
 }

@@ -14,6 +14,7 @@
 #include "job/training.h"
 #include "prompt/source.h"
 #include "reward/rules.h"
+#include "run.h"
 
 static char path[] = "/tmp/ral-test-recipe.XXXXXX";
 
@@ -535,8 +536,6 @@ END_TEST
 int main(void)
 {
     TCase *t = tcase_create("recipe");
-    Suite *s = suite_create("recipe");
-    SRunner *sr = srunner_create(s);
     int failed, fd = mkstemp(path);
 
     close(fd);
@@ -558,12 +557,7 @@ int main(void)
     tcase_add_test(t, values_for_scripts);
     tcase_add_test(t, metrics_are_lines);
     tcase_add_test(t, a_full_disk_is_an_error);
-    suite_add_tcase(s, t);
-    srunner_set_fork_status(sr, CK_NOFORK);
-    srunner_set_tap(sr, "-");
-    srunner_run_all(sr, CK_SILENT);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
+    failed = run_tests(t);
     unlink(path);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return failed;
 }

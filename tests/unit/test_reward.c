@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "reward/rules.h"
+#include "run.h"
 
 static const char *const colours[] = {"red", "green", "blue"};
 
@@ -366,9 +367,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("reward");
     TCase *t = tcase_create("reward");
-    int failed;
 
     tcase_add_test(t, accuracy);
     tcase_add_test(t, parsed_or_not);
@@ -382,12 +381,5 @@ int main(void)
     tcase_add_test(t, a_rule_has_state_and_the_whole_group);
     tcase_add_test(t, weights_are_checked);
     tcase_add_test(t, every_rule_has_its_own_name);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests(t);
 }

@@ -10,6 +10,7 @@
 #include "rl/reverse_kl.h"
 #include "rl/pg.h"
 #include "rl/reduce.h"
+#include "run.h"
 
 static json_t *golden;
 
@@ -413,7 +414,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("rl");
     TCase *t = tcase_create("rl");
     json_error_t e;
     int failed;
@@ -436,13 +436,7 @@ int main(void)
     tcase_add_test(t, distill_golden);
     tcase_add_test(t, distill_finite_difference);
     tcase_add_test(t, distill_edges);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
+    failed = run_tests(t);
     json_decref(golden);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return failed;
 }
