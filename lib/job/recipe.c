@@ -512,12 +512,10 @@ int ral_recipe_get(const char *path, const struct ral_list *overrides,
     if ((rc = check_sections(y->root, &src, err)) == 0 &&
         (rc = get_override(overrides, key, out, err)) == 0) {
         v = ral_yaml_get(y->root, key);
-        if (!v || ral_yaml_is_null(v))
-            rc = ral_err_set(err, -RAL_EINVAL, "%s: does not set '%s'", path,
-                             key);
-        else if ((rc = put_value(v, key, out, err)) < 0)
-            ral_err_at(err, "%s", path);
+        if (v && !ral_yaml_is_null(v))
+            rc = put_value(v, key, out, err) < 0 ? ral_err_at(err, "%s", path)
+                                                 : 1;
     }
     ral_yaml_free(y);
-    return rc < 0 ? rc : 0;
+    return rc;
 }

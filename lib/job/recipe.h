@@ -116,7 +116,7 @@ void ral_recipe_release(struct ral_recipe *r);
 /**
  * For scripts: appends the value of "train.steps" to out, a list's items one
  * a line, each with its line end. Overrides win over the file.
- * @return 0, or -RAL_EINVAL where the recipe does not set the key.
+ * @return 1, 0 where the recipe does not set the key, or negative
  */
 int ral_recipe_get(const char *path, const struct ral_list *overrides,
                    const char *key, struct ral_buf *out, struct ral_err *err);

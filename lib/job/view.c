@@ -5,8 +5,6 @@
 
 #include "base/file.h"
 #include "job/curve.h"
-#include "job/recipe.h"
-#include "job/whole.h"
 #include "stream/json.h"
 #include "stream/reader.h"
 
@@ -150,19 +148,15 @@ static int curve(const struct ral_view_job *job, char *const *files, size_t n,
     return rc;
 }
 
-/* One value of a recipe, for scripts. */
 static int get(const struct ral_view_job *job, char *const *files, size_t n,
                struct ral_out *o, struct ral_err *err)
 {
     struct ral_buf text = {0};
     int rc;
 
-    if (n > 1 || (n == 0 && job->sets.n == 0))
-        return ral_err_set(err, -RAL_EUSAGE, "--get KEY takes one recipe");
-    rc = ral_recipe_check(n ? files[0] : NULL, &job->sets, err);
-    if (rc == 0)
-        rc = ral_recipe_get(n ? files[0] : NULL, &job->sets, job->get, &text,
-                            err);
+    if (n != 1)
+        return ral_err_set(err, -RAL_EUSAGE, "--get KEY takes one file");
+    rc = ral_view_get(job, files[0], &text, err);
     if (rc == 0)
         rc = ral_write_all(o->fd, text.data, text.len,
                            o->path ? o->path : "stdout", err);
@@ -211,6 +205,9 @@ int ral_view_run(const struct ral_view_job *job, char *const *files, size_t n,
         return ral_err_set(err, -RAL_EUSAGE,
                            "--header, --count, --check, --get, --heatmap and "
                            "--curve: only one");
+    if (!job->get && (job->where.n || job->last || job->or_else))
+        return ral_err_set(err, -RAL_EUSAGE,
+                           "--where, --last and --default need --get");
     if (png && job->out)
         return ral_err_set(err, -RAL_EUSAGE,
                            "--heatmap and --curve name the output themselves; "

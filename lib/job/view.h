@@ -16,8 +16,11 @@ struct ral_view_job {
     bool header, count, check; // at most one, or heatmap, curve or get
     const char *heatmap;       // PNG to write
     const char *curve;         // PNG to write, of metrics files
-    const char *get;           // a key of the recipe that is the operand
-    struct ral_list sets;      // overrides of get
+    const char *get;           // a key of the one file, for scripts
+    struct ral_list sets;      // overrides of a recipe
+    struct ral_list where;     // of the objects that get looks into
+    bool last;                 // get: of the last of them alone
+    const char *or_else;       // get: printed where the key is not set
     bool full;                 // attn and embedded bytes too
     bool part;                 // one shard alone
     const char *record;        // id; NULL: all, of a heat map the first
@@ -36,6 +39,13 @@ struct ral_view_job {
 /* Reads the files in a row, or stdin if n is 0. */
 int ral_view_run(const struct ral_view_job *job, char *const *files, size_t n,
                  struct ral_err *err);
+
+/**
+ * Appends the value of job->get in a recipe, a .json or a .jsonl file, or what
+ * stands in for it: lines with their ends.
+ */
+int ral_view_get(const struct ral_view_job *job, const char *path,
+                 struct ral_buf *out, struct ral_err *err);
 
 /* Appends the PNG of one group. */
 int ral_view_heat(const struct ral_view_job *job,
