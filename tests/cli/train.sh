@@ -58,9 +58,12 @@ expect 0 'a whole run' ral-train r.yaml -o straight
 holds 'a line a step' grep -q \
     'step 4 of 8: reward .*, accuracy .*, J .*, |dlogp| 0, .* s, ETA' err
 holds 'and one a chunk of SFT' grep -q 'SFT step 6 of 12: loss .*, accuracy' err
-sed -n 's/.*"program":"ral-update --sft".*"learning_rate":\([0-9.e-]*\),.*/\1/p' \
-    straight/metrics.jsonl | tail -n 6 | sort -u >rates
-holds 'sft.slow_at lowers the rate' is "$(xargs <rates)" 0.0005
+rates() {               # rates RUN: learning rates of SFT's last six steps
+    ral-view --get learning_rate --where 'program=ral-update --sft' \
+        "$1/metrics.jsonl" | tail -n 6 | xargs
+}
+holds 'sft.slow_at lowers the rate' is "$(rates straight)" \
+    '0.0005 0.0005 0.0005 0.0005 0.0005 0.0005'
 holds 'train.keep and train.save_every bound the disk' \
     is "$(ls straight | grep -x '[0-9]*' | xargs)" '0 3 6 7 8'
 holds 'RUN/0 is the end of SFT' is "$(readlink straight/0)" sft/12
@@ -153,6 +156,31 @@ printf '{"program":"ral-up' >>killed/metrics.jsonl
 expect 0 'half a line of the log' ral-train r.yaml -o killed $short
 expect 0 'is gone' ral-view --curve c.png killed/metrics.jsonl
 rm c.png
+
+# --- the rate stays slow, whatever later evaluations and starts say ---
+mkdir fake
+cp "$(command -v ral-train)" fake
+cat >fake/ral-eval <<'END'
+#!/bin/sh
+while [ "$1" != -o ]; do shift; done
+case $2 in */sft-3.json) echo '{"accuracy":0.8}' ;; *) echo '{"accuracy":0.1}' ;;
+esac >"$2"
+END
+cat >fake/ral-update <<'END'
+#!/bin/sh
+case $* in *' -o slow/sft/9 '*) [ -e once ] || { : >once; exit 1; } ;; esac
+PATH=${PATH#*:}
+exec ral-update "$@"
+END
+chmod +x fake/*
+slow() {
+    fake/ral-train -q r.yaml -o slow -s 'sft.slow_at=accuracy>=0.5' \
+        -s sft.max_steps=9 -s train.steps=0
+}
+expect 1 'a run that fails in its third chunk' slow
+expect 0 'goes on' slow
+holds 'at the slow rate' is "$(rates slow)" \
+    '0.0005 0.0005 0.0005 0.0005 0.0005 0.0005'
 
 # --- one at a time; SIGTERM to the script alone ends what it started ---
 mkfifo never
