@@ -16,6 +16,8 @@ ral-update -q --sft --steps 30 -s sft.batch_size=16 -s sft.learning_rate=2e-3 \
 ral-rollout -q -m ckpt/0 -n 2 --limit 4 --max-tokens 4 data/train.jsonl |
     ral-reward -q -o scored.ral
 cp scored.ral rollouts.ral
+echo '{"accuracy":0.5}' >results.json
+echo '{"program":"ral-update","step":3,"reward":0.5}' >metrics.jsonl
 # The examples of synthetic data and training are run by their own tests.
 skip='ral-synth.1 ral-train.1'
 
@@ -69,7 +71,7 @@ expect 0 'no setting is without a manual' sh -c \
 
 for prog in "$O"/ral-*; do
     base=${prog##*/}
-    [ -f "$prog" ] || continue
+    [ -x "$prog" ] || continue
     expect 0 "$base has a manual" test -f "$top/man/$base.1"
     "$prog" --help | grep -o -- ' --[a-z][a-z-]*' | sort -u >options
     tags "$top/man/$base.1" | grep -o -- '--[a-z][a-z-]*' |

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "conf/recipe.h"
 #include "job/whole.h"
 #include "stream/json.h"
 #include "stream/reader.h"
@@ -145,7 +144,6 @@ static int curve(const struct ral_view_job *job, char *const *files, size_t n,
     return rc;
 }
 
-/* One value of a recipe, for scripts. */
 static int get(const struct ral_view_job *job, char *const *files, size_t n,
                struct ral_out *o, struct ral_err *err)
 {
@@ -153,16 +151,9 @@ static int get(const struct ral_view_job *job, char *const *files, size_t n,
     int rc;
 
     if (n != 1)
-        return ral_err_set(err, -RAL_EUSAGE, "--get KEY takes one recipe");
-    rc = ral_recipe_check(files[0], &job->sets, err);
+        return ral_err_set(err, -RAL_EUSAGE, "--get KEY takes one file");
+    rc = ral_view_get(job, files[0], &text, err);
     if (rc == 0)
-        rc = ral_recipe_get(files[0], &job->sets, job->get, &text, err);
-    if (rc == 0)
-        rc = ral_recipe_default(job->get, &text, err);
-    if (rc == 0)
-        rc = ral_err_set(err, -RAL_EINVAL, "%s: does not set '%s'", files[0],
-                         job->get);
-    if (rc > 0)
         rc = ral_write_all(o->fd, text.data, text.len,
                            o->path ? o->path : "stdout", err);
     ral_buf_release(&text);
@@ -225,6 +216,9 @@ int ral_view_run(const struct ral_view_job *job, char *const *files, size_t n,
         return ral_err_set(err, -RAL_EUSAGE,
                            "--header, --count, --check, --get, --settings, "
                            "--heatmap and --curve: only one");
+    if (!job->get && (job->where.n || job->last || job->or_else))
+        return ral_err_set(err, -RAL_EUSAGE,
+                           "--where, --last and --default need --get");
     if (png && job->out)
         return ral_err_set(err, -RAL_EUSAGE,
                            "--heatmap and --curve name the output themselves; "

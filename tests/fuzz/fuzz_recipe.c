@@ -1,7 +1,7 @@
 /* tests/fuzz/fuzz_recipe.c - hostile YAML, read as a recipe of every program. */
 #include "fuzz.h"
 
-#include "job/recipe.h"
+#include "conf/recipe.h"
 #include "job/whole.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
