@@ -9,7 +9,7 @@ CFLAGS   = -std=c11 -O3 -g -ffp-contract=off -fno-math-errno \
            -Wstrict-prototypes -Wshadow -Wvla
 O        = build/$(or $(SAN),plain)
 san      = $(SAN:%=-fsanitize=%)
-OBJ      = $(patsubst %.c,$O/%.o,$(wildcard lib/*/*.c))
+OBJ      = $(patsubst %.c,$O/obj/%.o,$(wildcard lib/*/*.c))
 CMDS     = $(patsubst cmd/%.c,$O/%,$(wildcard cmd/*.c))
 TOOLS    = $(patsubst tests/%.c,$O/%,$(wildcard tests/tools/*.c))
 UNIT     = $(patsubst tests/%.c,$O/%,$(wildcard tests/unit/test_*.c))
@@ -24,24 +24,25 @@ all: $(CMDS) $(SCRIPTS)
 
 # Kernels are compiled once per instruction set and chosen at start.
 ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
-$O/lib/nn/%_avx2.o: isa = -mavx2 -mfma
-$O/lib/nn/%_avx512.o: isa = -mavx512f -mavx512dq -mavx512vl -mfma
+$O/obj/lib/nn/%_avx2.o: isa = -mavx2 -mfma
+$O/obj/lib/nn/%_avx512.o: isa = -mavx512f -mavx512dq -mavx512vl -mfma
 # A test runs the AVX-512 kernels over an emulation by narrower ones.
-$O/unit/test_avx512_emulated.o: isa = -mavx2 -mfma -DRAL_SIMDE -Wno-psabi
+$O/obj/unit/test_avx512_emulated.o: isa = -mavx2 -mfma -DRAL_SIMDE -Wno-psabi
 endif
 
 # Unit tests read tests/golden from anywhere.
-$O/unit/%.o: private CPPFLAGS += -DGOLDEN_TOP='"$(CURDIR)"'
+$O/obj/unit/%.o: private CPPFLAGS += -DGOLDEN_TOP='"$(CURDIR)"'
 $O/unit/%: private check = $(shell pkg-config --libs check)
 
 vpath %.c . cmd tests
-$O/%.o: %.c $O/flags
+$O/obj/%.o: %.c $O/flags
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(WERROR:%=-Werror) $(isa) $(san) -MMD -MP -c -o $@ $<
 $O/libral.a: $(OBJ)
 	@rm -f $@
 	$(AR) rcs $@ $^
-$O/%: $O/%.o $O/libral.a
+$O/%: $O/obj/%.o $O/libral.a
+	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(san) -Wl,--as-needed -o $@ $^ $(check) $(LDLIBS)
 
 # A tree that was made by another compiler, or with other flags, is made anew.
@@ -110,4 +111,4 @@ help:
 
 .PHONY: all units check check-bad fuzz photos demo bench install clean help
 .SECONDARY:
--include $(shell find $O -name '*.d' 2>/dev/null)
+-include $(shell find $O/obj -name '*.d' 2>/dev/null)

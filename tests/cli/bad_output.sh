@@ -85,7 +85,7 @@ says 'no/log: cannot open'
 expect 1 'no room in init' small 100 ral-init -q m.from -o u
 expect 1 'no room for a spool' env TMPDIR=/nonexistent sh -c \
     "ral-rollout -q -m m -o out.ral <$rows"
-says '/nonexistent/ral-rows-'
+says '/nonexistent/ral-'
 absent 'nothing is left' out.ral* u u.*
 
 # --- a reader that closes early ---
