@@ -376,7 +376,9 @@ static int compare(struct eval *e, json_t *v, bool *worse)
         return 0;
     if ((rc = ral_outcomes_gain(&e->before, &e->now, &gain, e->err)) < 0)
         return ral_err_at(e->err, "%s", e->job->baseline_rows);
-    return json_object_set_new(v, "gain", gain) < 0 ? ral_err_nomem(e->err, "results") : 0;
+    return json_object_set_new(v, "gain", gain) < 0
+               ? ral_err_nomem(e->err, "results")
+               : 0;
 }
 
 static int write_results(struct eval *e, const json_t *v)

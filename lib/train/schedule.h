@@ -6,7 +6,7 @@
 
 #include "base/err.h"
 
-#define RAL_SCHEDULE_WORDS "constant|linear|cosine" // names of enum ral_schedule
+#define RAL_SCHEDULE_WORDS "constant|linear|cosine" // of enum ral_schedule
 enum ral_schedule { RAL_CONSTANT, RAL_LINEAR, RAL_COSINE };
 
 /**
