@@ -1,93 +1,92 @@
-# gcc builds for speed; CC=clang for its warnings. SAN=address,undefined
-# builds beside the plain tree. O holds everything that is made.
+# gcc builds for speed; CC=clang for its warnings, WERROR=1 to be strict.
+# SAN=address,undefined builds beside the plain tree. O holds all that is made.
 PKGS     = openblas yaml-0.1 libpng cairo libzstd libxxhash libcbor jansson \
            libpcre2-8 libutf8proc
 CPPFLAGS := -D_GNU_SOURCE -Ilib $(shell pkg-config --cflags $(PKGS))
 LDLIBS   := $(shell pkg-config --libs $(PKGS)) -lstemmer -lm
 CFLAGS   = -std=c11 -O3 -g -ffp-contract=off -fno-math-errno \
-           -fno-trapping-math -fopenmp -Wall -Wextra $(if $(WERROR),-Werror)
+           -fno-trapping-math -fopenmp -Wall -Wextra -Wmissing-prototypes \
+           -Wstrict-prototypes -Wshadow -Wvla
 O        = build/$(or $(SAN),plain)
 san      = $(SAN:%=-fsanitize=%)
-OBJ      = $(patsubst %.c,$O/%.o,$(wildcard lib/*/*.c))
+OBJ      = $(patsubst %.c,$O/obj/%.o,$(wildcard lib/*/*.c))
 CMDS     = $(patsubst cmd/%.c,$O/%,$(wildcard cmd/*.c))
-TOOLS    = $(patsubst tests/tools/%.c,$O/tools/%,$(wildcard tests/tools/*.c))
-UNIT     = $(patsubst tests/unit/%.c,$O/unit/%,$(wildcard tests/unit/test_*.c))
+TOOLS    = $(patsubst tests/%.c,$O/%,$(wildcard tests/tools/*.c))
+UNIT     = $(patsubst tests/%.c,$O/%,$(wildcard tests/unit/test_*.c))
+BENCH    = $(patsubst tests/%.c,$O/%,$(wildcard tests/bench/*.c))
 SCRIPTS  = $(patsubst cmd/%,$O/%,$(filter-out %.c,$(wildcard cmd/ral-*)))
 SHELLS   = $(filter-out tests/lib.sh,$(wildcard tests/*.sh tests/cli/*.sh))
 PREFIX   = /usr/local
 DEST     = $(DESTDIR)$(PREFIX)
 
+## all: every program, in build/plain
 all: $(CMDS) $(SCRIPTS)
 
 # Kernels are compiled once per instruction set and chosen at start.
 ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
-$O/lib/cpu/%_avx2.o: CFLAGS += -mavx2 -mfma
-$O/lib/cpu/%_avx512.o: CFLAGS += -mavx512f -mavx512dq -mavx512vl -mfma
+$O/obj/lib/cpu/%_avx2.o: isa = -mavx2 -mfma
+$O/obj/lib/cpu/%_avx512.o: isa = -mavx512f -mavx512dq -mavx512vl -mfma
 # A test runs the AVX-512 kernels over an emulation by narrower ones.
-$O/tests/unit/test_avx512_emulated.o: CFLAGS += -mavx2 -mfma -DRAL_SIMDE -Wno-psabi
+$O/obj/unit/test_avx512_emulated.o: isa = -mavx2 -mfma -DRAL_SIMDE -Wno-psabi
 endif
 
 # Unit tests read tests/golden from anywhere.
-$O/tests/unit/%.o: CPPFLAGS += -DGOLDEN_TOP='"$(CURDIR)"'
+$O/obj/unit/%.o: private CPPFLAGS += -DGOLDEN_TOP='"$(CURDIR)"'
+$O/unit/%: private check = $(shell pkg-config --libs check)
 
-$O/%.o: %.c
+vpath %.c . cmd tests
+$O/obj/%.o: %.c $O/flags
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(san) -MMD -MP -c -o $@ $<
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(WERROR:%=-Werror) $(isa) $(san) -MMD -MP -c -o $@ $<
 $O/libral.a: $(OBJ)
 	@rm -f $@
 	$(AR) rcs $@ $^
-$O/%: $O/cmd/%.o $O/libral.a
-	$(CC) -fopenmp $(san) -Wl,--as-needed -o $@ $^ $(LDLIBS)
-$O/unit/%: $O/tests/unit/%.o $O/libral.a
+$O/%: $O/obj/%.o $O/libral.a
 	@mkdir -p $(@D)
-	$(CC) -fopenmp $(san) -Wl,--as-needed -o $@ $^ $(shell pkg-config --libs check) $(LDLIBS)
+	$(CC) $(CFLAGS) $(san) -Wl,--as-needed -o $@ $^ $(check) $(LDLIBS)
 
-$O/tools/%: $O/tests/tools/%.o $O/libral.a
-	@mkdir -p $(@D)
-	$(CC) -fopenmp $(san) -Wl,--as-needed -o $@ $^ $(LDLIBS)
-
-$O/bench/%: $O/tests/bench/%.o $O/libral.a
-	@mkdir -p $(@D)
-	$(CC) -fopenmp $(san) -Wl,--as-needed -o $@ $^ $(LDLIBS)
+# A tree that was made by another compiler, or with other flags, is made anew.
+flags := $(strip $(shell $(CC) --version | sed 's/^[^ ]* //; q') $(CPPFLAGS) $(CFLAGS) $(san))
+ifneq ($(flags),$(file <$O/flags))
+$(shell mkdir -p $O; echo '$(flags)' >$O/flags)
+endif
 
 $(SCRIPTS): $O/%: cmd/%
 	@mkdir -p $(@D)
 	install -m 755 $< $@
 
+## units: unit tests and the tools of shell tests
 units: $(UNIT) $(TOOLS)
+## check: all tests
 check: all units
-	O=$(abspath $O) prove -e '' --timer $(UNIT) $(SHELLS)
-# What a sanitizer should see: unit tests, and programs on bad input.
+	O=$(abspath $O) prove -e '' --directives --timer $(UNIT) $(SHELLS)
+## check-bad: with SAN=address,undefined, what a sanitizer should see
 check-bad: all units
-	O=$(abspath $O) prove -e '' --timer $(UNIT) $(wildcard tests/cli/bad_*.sh)
+	O=$(abspath $O) prove -e '' --directives --timer $(UNIT) $(wildcard tests/cli/bad_*.sh)
 
-# Parsers against libFuzzer, FUZZ_S seconds each; what it found useful is kept.
-FUZZ     = $(patsubst tests/%.c,build/%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_SRC = $(wildcard $(addprefix lib/,$(addsuffix /*.c,base conf stream data media text)))
-FUZZ_S   = 30
-build/fuzz/%: tests/fuzz/%.c $(FUZZ_SRC)
-	@mkdir -p $@.corpus
-	clang $(CPPFLAGS) -g -O1 -fsanitize=fuzzer,address,undefined -o $@ $^ $(LDLIBS)
-fuzz: $(FUZZ) $(TOOLS)
-	for f in $(FUZZ:build/fuzz/fuzz_%=%); do s=tests/fuzz/seed_$$f.sh; \
-	    [ ! -f $$s ] || PATH=$O/tools:$$PATH sh $$s build/fuzz/fuzz_$$f.corpus || exit 1; done
-	for f in $(FUZZ); do $$f -max_total_time=$(FUZZ_S) -rss_limit_mb=1024 \
-	    -print_final_stats=1 $$f.corpus || exit 1; done
+## fuzz: parsers against libFuzzer, FUZZ_S=30 seconds each; finds are kept
+FUZZ   = $(patsubst tests/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_S = 30
+build/fuzz/fuzz/%: private san = -fsanitize=fuzzer,address,undefined
+fuzz: $(TOOLS)
+	$(MAKE) CC=clang O=build/fuzz SAN=fuzzer-no-link,address,undefined \
+	    CFLAGS='-std=c11 -g -O1 -fno-sanitize-recover=all' $(FUZZ)
+	PATH=$O/tools:$$PATH sh tests/fuzz/run.sh $(FUZZ_S) $(FUZZ)
 
-# One step on all PNG rows of shared/data/photos: minutes.
+## photos: one step on all PNG rows of shared/data/photos: minutes
 photos: all units
 	O=$(abspath $O) PHOTOS=1000000 prove -ve '' tests/cli/photos.sh
 
-# From random weights to a policy that looks; ten minutes. SEED=n, QUICK=1.
+## demo: from random weights to a policy that looks; ten minutes; SEED=n, QUICK=1
 demo: all
 	PATH=$(abspath $O):$$PATH SEED=$(SEED) QUICK=$(QUICK) DEMO=$(DEMO) \
 	    sh share/demo/demo.sh
 
-# Speed and memory beside their floors; no test: a missed floor is printed.
-BENCH    = $(patsubst tests/%.c,$O/%,$(wildcard tests/bench/*.c))
+## bench: speed and memory beside their floors; a missed floor is printed
 bench: all $(BENCH)
 	O=$(abspath $O) sh tests/bench/bench.sh
 
+## install: programs, manuals, library and recipes under PREFIX=/usr/local
 install: all $O/libral.a
 	install -d $(DEST)/bin $(DEST)/lib/pkgconfig $(DEST)/share/ral
 	for f in $(CMDS) $(SCRIPTS); do install $$f $(DEST)/bin || exit 1; done
@@ -103,9 +102,13 @@ install: all $O/libral.a
 	    'Requires: $(PKGS)' 'Cflags: -I$${prefix}/include/ral' \
 	    'Libs: -L$${prefix}/lib -lral -fopenmp -lstemmer -lm' \
 	    >$(DEST)/lib/pkgconfig/ral.pc
+## clean: removes build
 clean:
 	rm -rf build
+## help: these lines
+help:
+	@sed -n 's/^## //p' Makefile
 
-.PHONY: all units check check-bad fuzz photos demo bench install clean
+.PHONY: all units check check-bad fuzz photos demo bench install clean help
 .SECONDARY:
--include $(shell find $O -name '*.d' 2>/dev/null)
+-include $(shell find $O/obj -name '*.d' 2>/dev/null)

@@ -1,21 +1,17 @@
 /* cmd/ral-distill.c - a teacher's words and attention to a student. */
-#include <stdlib.h>
-
-#include "base/cpu.h"
 #include "job/distill.h"
 
-static void version(void)
+static int run(void *job, const struct ral_call *call, struct ral_err *err)
 {
-    ral_version_show_kernels("ral-distill", getenv("RAL_CPU"));
+    return ral_distill_run(job, call->common, call->argv, call->argc,
+                           call->log, err);
 }
 
 int main(int argc, char **argv)
 {
     struct ral_distill_job job = {0};
     struct ral_common common = RAL_COMMON_INIT(common);
-    struct ral_log log;
-    struct ral_err err = {0};
-    const struct ral_setting rows[] = {
+    const struct ral_setting opts[] = {
         RAL_OPT_STR('m', "model", &job.model, "DIR",
                     "student to train, or run folder (its newest)"),
         RAL_OPT_STR('t', "teacher", &job.teacher, "DIR",
@@ -27,23 +23,21 @@ int main(int argc, char **argv)
         RAL_DISTILL_SETTINGS(&job),
         RAL_DATA_SETTINGS(&job.data),
         RAL_MODEL_SETTINGS(NULL, NULL),
-        RAL_COMMON_OPTS(&common, version),
+        RAL_DEVICE_OPT(&common),
+        RAL_COMMON_OPTS(&common),
         RAL_OPT_END,
     };
-    int rc;
+    const struct ral_program program = {
+        .name = "ral-distill",
+        .usage = "-t TEACHER -m DIR -o DIR [options] [STREAM...]",
+        .summary = "Distils a teacher into a student on the student's "
+                   "own rollouts: token KL and attention divergence.",
+        .opts = opts,
+        .common = &common,
+        .job = &job,
+        .run = run,
+        .about = ral_machine_about,
+    };
 
-    ral_threads_passive(argv);
-    rc = ral_opt_parse(rows, &argc, &argv,
-                           "-t TEACHER -m DIR -o DIR [options] [STREAM...]",
-                           "Distils a teacher into a student on the student's "
-                           "own rollouts: token KL and attention divergence.",
-                           &err);
-
-    job.cpu = getenv("RAL_CPU");
-    if (rc == 0)
-        rc = ral_common_start(&common, "ral-distill", &log, &err);
-    if (rc == 0)
-        rc = ral_distill_run(&job, &common, argv, (size_t)argc, &log, &err);
-    ral_arena_release(&common.texts);
-    return ral_opt_exit("ral-distill", rc, &err);
+    return ral_main(&program, argc, argv);
 }

@@ -1,21 +1,18 @@
 /* cmd/ral-eval.c - how often a policy is right, and where it looks. */
-#include <stdlib.h>
-
-#include "base/cpu.h"
 #include "job/eval.h"
+#include "job/training.h"
 
-static void version(void)
+static int run(void *job, const struct ral_call *call, struct ral_err *err)
 {
-    ral_version_show_kernels("ral-eval", getenv("RAL_CPU"));
+    return ral_eval_run(job, call->common, call->argv, call->argc,
+                        call->log, err);
 }
 
 int main(int argc, char **argv)
 {
     struct ral_eval_job job = {0};
     struct ral_common common = RAL_COMMON_INIT(common);
-    struct ral_log log;
-    struct ral_err err = {0};
-    const struct ral_setting rows[] = {
+    const struct ral_setting opts[] = {
         RAL_OPT_STR('m', "model", &job.model, "DIR",
                     "checkpoint, or run folder (its newest)"),
         RAL_OPT_STR('o', "output", &job.out, "FILE",
@@ -38,23 +35,21 @@ int main(int argc, char **argv)
         RAL_FAILED_OPT(&job.max_failed, RAL_UNASKED, "rows"),
         RAL_RECORD_OPT(&job.max_record),
         RAL_MODEL_SETTINGS(NULL, NULL),
-        RAL_COMMON_OPTS(&common, version),
+        RAL_DEVICE_OPT(&common),
+        RAL_COMMON_OPTS(&common),
         RAL_OPT_END,
     };
-    int rc;
+    const struct ral_program program = {
+        .name = "ral-eval",
+        .usage = "[-m DIR] [options] [ROWS.jsonl | STREAM...]",
+        .summary = "Answers rows greedily, or takes a stream's "
+                   "answers, and measures them.",
+        .opts = opts,
+        .common = &common,
+        .job = &job,
+        .run = run,
+        .about = ral_machine_about,
+    };
 
-    ral_threads_passive(argv);
-    rc = ral_opt_parse(rows, &argc, &argv,
-                           "[-m DIR] [options] [ROWS.jsonl | STREAM...]",
-                           "Answers rows greedily, or takes a stream's "
-                           "answers, and measures them.",
-                           &err);
-
-    job.cpu = getenv("RAL_CPU");
-    if (rc == 0)
-        rc = ral_common_start(&common, "ral-eval", &log, &err);
-    if (rc == 0)
-        rc = ral_eval_run(&job, &common, argv, (size_t)argc, &log, &err);
-    ral_arena_release(&common.texts);
-    return ral_opt_exit("ral-eval", rc, &err);
+    return ral_main(&program, argc, argv);
 }

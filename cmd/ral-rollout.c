@@ -1,23 +1,22 @@
 /* cmd/ral-rollout.c - sample responses, with the attention behind them. */
-#include <stdlib.h>
-#include <string.h>
-
-#include "base/cpu.h"
 #include "job/rollout.h"
+#include "job/training.h"
 
-static void version(void)
+static int run(void *arg, const struct ral_call *call, struct ral_err *err)
 {
-    ral_version_show_kernels("ral-rollout", getenv("RAL_CPU"));
+    struct ral_rollout_job *job = arg;
+
+    job->args = call->common->args;
+    job->n_args = call->common->n_args;
+    return ral_rollout_run(job, call->common, call->argv, call->argc,
+                           call->log, err);
 }
 
 int main(int argc, char **argv)
 {
-    const char *args[argc + 1]; // parsing reorders argv
     struct ral_rollout_job job = {0};
     struct ral_common common = RAL_COMMON_INIT(common);
-    struct ral_log log;
-    struct ral_err err = {0};
-    const struct ral_setting rows[] = {
+    const struct ral_setting opts[] = {
         RAL_OPT_STR('m', "model", &job.model, "DIR",
                     "checkpoint, or run folder (its newest)"),
         RAL_OPT_STR('o', "output", &job.out, "FILE", "write here",
@@ -39,24 +38,21 @@ int main(int argc, char **argv)
         RAL_BATCH_OPT(&job.batch),
         RAL_FAILED_OPT(&job.max_failed, RAL_UNASKED, "rows"),
         RAL_MODEL_SETTINGS(NULL, NULL),
-        RAL_COMMON_OPTS(&common, version),
+        RAL_DEVICE_OPT(&common),
+        RAL_COMMON_OPTS(&common),
         RAL_OPT_END,
     };
-    int rc;
+    const struct ral_program program = {
+        .name = "ral-rollout",
+        .usage = "-m DIR [options] [ROWS.jsonl]",
+        .summary = "Samples responses to the prompts of rows and writes "
+                   "a record stream.",
+        .opts = opts,
+        .common = &common,
+        .job = &job,
+        .run = run,
+        .about = ral_machine_about,
+    };
 
-    ral_threads_passive(argv);
-    memcpy(args, argv, (size_t)argc * sizeof *args);
-    job.args = args + (argc > 0);
-    job.n_args = (size_t)argc - (argc > 0);
-    job.cpu = getenv("RAL_CPU");
-    rc = ral_opt_parse(rows, &argc, &argv, "-m DIR [options] [ROWS.jsonl]",
-                       "Samples responses to the prompts of rows and writes "
-                       "a record stream.",
-                       &err);
-    if (rc == 0)
-        rc = ral_common_start(&common, "ral-rollout", &log, &err);
-    if (rc == 0)
-        rc = ral_rollout_run(&job, &common, argv, (size_t)argc, &log, &err);
-    ral_arena_release(&common.texts);
-    return ral_opt_exit("ral-rollout", rc, &err);
+    return ral_main(&program, argc, argv);
 }

@@ -2,18 +2,22 @@
 #include "job/common.h"
 #include "job/synth.h"
 
-static void version(void)
+static int run(void *arg, const struct ral_call *call, struct ral_err *err)
 {
-    ral_version_show("ral-synth");
+    struct ral_synth_job *job = arg;
+
+    if (call->argc > 1 || (call->argc == 1 && job->family))
+        return ral_err_set(err, -RAL_EUSAGE, "only one family at a time");
+    if (call->argc)
+        job->family = call->argv[0];
+    return ral_synth_run(job, call->log, err);
 }
 
 int main(int argc, char **argv)
 {
     struct ral_synth_job job = {0};
     struct ral_common common = {0};
-    struct ral_err err = {0};
-    struct ral_log log;
-    const struct ral_setting rows[] = {
+    const struct ral_setting opts[] = {
         RAL_OPT_STR('o', "output", &job.out, "DIR",
                     "write DIR/NAME.jsonl and DIR/images/NAME/"),
         RAL_OPT_STR(0, "split", &job.split, "SPLIT",
@@ -49,23 +53,18 @@ int main(int argc, char **argv)
                     "grey dots and strokes in a picture"),
         RAL_OPT_HEAD("common options"),
         RAL_OPT_U64(0, "seed", &job.seed, "N", "of all random numbers"),
-        RAL_OPT_FLAG('q', "quiet", &common.quiet, "errors and warnings only"),
-        RAL_OPT_FLAG('v', "verbose", &common.verbose, "tell more"),
-        RAL_OPT_SHOW('V', "version", version, "show version and exit"),
+        RAL_SPOKEN_OPTS(&common),
         RAL_OPT_END,
     };
-    int rc =
-        ral_opt_parse(rows, &argc, &argv, "[options] -o DIR [FAMILY]",
-                      "Make pictures with questions, answers and boxes.", &err);
+    const struct ral_program program = {
+        .name = "ral-synth",
+        .usage = "[options] -o DIR [FAMILY]",
+        .summary = "Make pictures with questions, answers and boxes.",
+        .opts = opts,
+        .common = &common,
+        .job = &job,
+        .run = run,
+    };
 
-    if (rc == 0 && (argc > 1 || (argc == 1 && job.family)))
-        rc = ral_err_set(&err, -RAL_EUSAGE, "only one family at a time");
-    if (rc == 0)
-        rc = ral_common_start(&common, "ral-synth", &log, &err);
-    if (rc == 0) {
-        if (argc)
-            job.family = argv[0];
-        rc = ral_synth_run(&job, &log, &err);
-    }
-    return ral_opt_exit("ral-synth", rc, &err);
+    return ral_main(&program, argc, argv);
 }

@@ -1,21 +1,17 @@
 /* cmd/ral-update.c - training steps: GRPO with RAL, or SFT with --sft. */
-#include <stdlib.h>
-
-#include "base/cpu.h"
 #include "job/update.h"
 
-static void version(void)
+static int run(void *job, const struct ral_call *call, struct ral_err *err)
 {
-    ral_version_show_kernels("ral-update", getenv("RAL_CPU"));
+    return ral_update_run(job, call->common, call->argv, call->argc,
+                          call->log, err);
 }
 
 int main(int argc, char **argv)
 {
     struct ral_update_job job = {0};
     struct ral_common common = RAL_COMMON_INIT(common);
-    struct ral_log log;
-    struct ral_err err = {0};
-    const struct ral_setting rows[] = {
+    const struct ral_setting opts[] = {
         RAL_OPT_STR('m', "model", &job.model, "DIR",
                     "checkpoint to train, or run folder (its newest)"),
         RAL_OPT_STR('o', "output", &job.out, "DIR", "checkpoint to write"),
@@ -32,23 +28,21 @@ int main(int argc, char **argv)
         RAL_UPDATE_SETTINGS(&job),
         RAL_DATA_SETTINGS(&job.data),
         RAL_MODEL_SETTINGS(NULL, NULL),
-        RAL_COMMON_OPTS(&common, version),
+        RAL_DEVICE_OPT(&common),
+        RAL_COMMON_OPTS(&common),
         RAL_OPT_END,
     };
-    int rc;
+    const struct ral_program program = {
+        .name = "ral-update",
+        .usage = "-m DIR -o DIR [options] [STREAM... | ROWS.jsonl]",
+        .summary = "Trains a policy on a scored stream, which is read "
+                   "to its end first, and writes a checkpoint.",
+        .opts = opts,
+        .common = &common,
+        .job = &job,
+        .run = run,
+        .about = ral_machine_about,
+    };
 
-    ral_threads_passive(argv);
-    rc = ral_opt_parse(rows, &argc, &argv,
-                           "-m DIR -o DIR [options] [STREAM... | ROWS.jsonl]",
-                           "Trains a policy on a scored stream, which is read "
-                           "to its end first, and writes a checkpoint.",
-                           &err);
-
-    job.cpu = getenv("RAL_CPU");
-    if (rc == 0)
-        rc = ral_common_start(&common, "ral-update", &log, &err);
-    if (rc == 0)
-        rc = ral_update_run(&job, &common, argv, (size_t)argc, &log, &err);
-    ral_arena_release(&common.texts);
-    return ral_opt_exit("ral-update", rc, &err);
+    return ral_main(&program, argc, argv);
 }

@@ -1,20 +1,17 @@
 /* cmd/ral-view.c - look into record streams. */
-#include "base/file.h"
-#include "base/opt.h"
 #include "job/common.h"
 #include "job/view.h"
 
-static void version(void)
+static int run(void *job, const struct ral_call *call, struct ral_err *err)
 {
-    ral_version_show("ral-view");
+    return ral_view_run(job, call->argv, call->argc, err);
 }
 
 int main(int argc, char **argv)
 {
     struct ral_view_job job = {0};
-    struct ral_err err = {0};
-    bool quiet = false, verbose = false;
-    const struct ral_setting rows[] = {
+    struct ral_common common = {0};
+    const struct ral_setting opts[] = {
         RAL_OPT_FLAG('H', "header", &job.header, "print the header alone"),
         RAL_OPT_FLAG(0, "count", &job.count, "print the number of records"),
         RAL_OPT_FLAG(0, "check", &job.check,
@@ -25,15 +22,22 @@ int main(int argc, char **argv)
                     "draw the learning curve of ral-train's metrics, which "
                     "are the FILEs"),
         RAL_OPT_STR(0, "get", &job.get, "KEY",
-                    "print one value of a recipe, which is the FILE"),
+                    "print one value of the FILE: a recipe, or .json or .jsonl "
+                    "as ral-eval and ral-train write them"),
         RAL_OPT_FLAG(0, "settings", &job.settings,
                      "print all that recipes may set: key, option, values, "
                      "default, meaning"),
+        RAL_OPT_HEAD("one value"),
+        RAL_OPT_LIST(0, "where", &job.where, "KEY=VALUE",
+                     "of lines where this holds, or KEY!=VALUE"),
+        RAL_OPT_FLAG(0, "last", &job.last, "of the last such line alone"),
+        RAL_OPT_STR(0, "default", &job.or_else, "TEXT",
+                    "print this where nothing sets the key"),
         RAL_OPT_HEAD("records"),
         RAL_OPT_FLAG(0, "full", &job.full,
                      "with attn and embedded bytes (base64)"),
         RAL_OPT_STR(0, "record", &job.record, "ID", "this record alone"),
-        RAL_LIMIT_OPT(&job.limit, "records"),
+        RAL_LIMIT_OPT(&job.limit, "records, or values"),
         RAL_OPT_FLAG(0, "part", &job.part,
                      "the input is one shard alone, without the others"),
         RAL_RECORD_OPT(&job.max_record),
@@ -49,18 +53,21 @@ int main(int argc, char **argv)
         RAL_OPT_STR('o', "output", &job.out, "FILE", "write here",
                     .shown = "stdout"),
         RAL_OPT_SETS(&job.sets),
-        RAL_OPT_FLAG('q', "quiet", &quiet, "nothing but errors; always so"),
-        RAL_OPT_FLAG('v', "verbose", &verbose, "changes nothing"),
-        RAL_OPT_SHOW('V', "version", version, "show version and exit"),
+        RAL_OPT_FLAG('q', "quiet", &common.quiet,
+                     "nothing but errors; always so"),
+        RAL_OPT_FLAG('v', "verbose", &common.verbose, "changes nothing"),
+        RAL_OPT_SHOW('V', "version", &common.version, "show version and exit"),
         RAL_OPT_END,
     };
-    int rc = ral_opt_parse(rows, &argc, &argv, "[options] [FILE...]",
-                           "Prints record streams as JSON lines, one a record.",
-                           &err);
+    const struct ral_program program = {
+        .name = "ral-view",
+        .usage = "[options] [FILE...]",
+        .summary = "Prints record streams as JSON lines, one a record.",
+        .opts = opts,
+        .common = &common,
+        .job = &job,
+        .run = run,
+    };
 
-    if (rc == 0) { // operands are left in argv
-        ral_signals_block();
-        rc = ral_view_run(&job, argv, (size_t)argc, &err);
-    }
-    return ral_opt_exit("ral-view", rc, &err);
+    return ral_main(&program, argc, argv);
 }

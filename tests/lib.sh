@@ -67,6 +67,15 @@ holds() {               # holds NAME EXPRESSION: awk finds it true
     if awk "BEGIN { exit !($2) }"; then ok 0 "$1"; else ok 1 "$1: $2"; fi
 }
 
+await() {               # await PID CMD...: until CMD holds, or PID has ended
+    awaited=$1
+    shift
+    until "$@"; do
+        kill -0 "$awaited" 2>/dev/null || { "$@"; return; }
+        sleep 0.02
+    done
+}
+
 policy() {              # policy DIR: random weights, made from DIR.from
     mkdir "$1.from"
     cp "$top"/share/models/tiny/* "$1.from"

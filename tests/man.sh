@@ -16,6 +16,8 @@ ral-update -q --sft --steps 30 -s sft.batch_size=16 -s sft.learning_rate=2e-3 \
 ral-rollout -q -m ckpt/0 -n 2 --limit 4 --max-tokens 4 data/train.jsonl |
     ral-reward -q -o scored.ral
 cp scored.ral rollouts.ral
+echo '{"accuracy":0.5}' >results.json
+echo '{"program":"ral-update","step":3,"reward":0.5}' >metrics.jsonl
 # The examples of synthetic data and training are run by their own tests.
 skip='ral-synth.1 ral-train.1'
 
@@ -42,10 +44,48 @@ for page in "$top"/man/*.1; do
     done
     expect 0 "$base has examples" test $n -gt 1
 done
+
+# Prints the tags of a manual's lists, one a line, without quotes and escapes.
+tags() {
+    awk '/^\.T[PQ]$/ { getline; print }
+         /^\.It / { gsub(/Fl /, "-"); gsub(/, -/, ", --"); print }' "$1" |
+        sed 's/\\f.//g; s/\\-/-/g; s/"//g'
+}
+
+# Settings stand in manuals with the values and the default of their rows.
+ral-view --settings | awk -F '\t' '{
+    print $1 " (" $3 ($4 == "" ? "" : "; default " $4) ")" }' | sort >rows
+expect 0 'there are settings' test "$(wc -l <rows)" -gt 80
+expect 0 'each has one row' sh -c 'cut -d" " -f1 rows | uniq -d >odd; ! [ -s odd ]'
+for page in "$top"/man/*.1; do
+    base=${page##*/}
+    tags "$page" | tr -s ' ' |
+        sed -n 's/^\.B[IR]* \([a-z]*\.[a-z0-9_.]*\( .*\)*\)$/\1/p' |
+        sort >listed
+    cat listed >>all
+    expect 0 "$base: its settings are as their rows" sh -c \
+        'comm -13 rows listed >odd; uniq -d listed >>odd; cat odd >&2; ! [ -s odd ]'
+done
+expect 0 'no setting is without a manual' sh -c \
+    'sort -u all | comm -23 rows - >odd; cat odd >&2; ! [ -s odd ]'
+
 for prog in "$O"/ral-*; do
     base=${prog##*/}
-    [ -f "$prog" ] || continue
+    [ -x "$prog" ] || continue
     expect 0 "$base has a manual" test -f "$top/man/$base.1"
+    "$prog" --help | grep -o -- ' --[a-z][a-z-]*' | sort -u >options
+    tags "$top/man/$base.1" | grep -o -- '--[a-z][a-z-]*' |
+        sed 's/^/ /' | sort -u >listed
+    expect 0 "$base: options as in --help" sh -c 'diff options listed >&2'
+    # "Default: 8." of an option is "[8]" in its line of --help.
+    awk '/^\.T[PQ]$/ { getline; tag = $0 } /^\.It / { tag = $0 }
+         /^Default: / { print tag, $2 }' "$top/man/$base.1" |
+        sed -n 's/\\-/-/g; s/^.*[ -]-\([a-z][a-z-]*\).* \([^ ]*[^.,]\)[.,]*$/--\1 \2/p' |
+        sort >listed
+    "$prog" --help |
+        sed -n 's/^.* \(--[a-z-]*\) .*\[\([-0-9.e]*\)\]$/\1 \2/p' | sort >options
+    expect 0 "$base: defaults of options as in --help" sh -c \
+        'join listed options | awk "\$2 != \$3" >odd; cat odd >&2; ! [ -s odd ]'
     expect 0 "$base --help" sh -c "$prog --help | grep -q '^usage:'"
     expect 2 "$base --bogus" "$prog" --bogus
 done

@@ -13,14 +13,14 @@ int ral_buf_reserve(struct ral_buf *b, size_t n)
     size_t cap = b->cap ? b->cap : 256;
     void *p;
 
-    if (n > SIZE_MAX / 4 || b->len > SIZE_MAX / 4)
-        return -RAL_ENOMEM;
+    if (b->failed || n > SIZE_MAX / 4 || b->len > SIZE_MAX / 4)
+        return ral_buf_fail(b, -RAL_ENOMEM);
     if (b->cap - b->len >= n)
         return 0;
     while (cap - b->len < n)
         cap *= 2;
     if (!(p = realloc(b->data, cap)))
-        return -RAL_ENOMEM;
+        return ral_buf_fail(b, -RAL_ENOMEM);
     b->data = p;
     b->cap = cap;
     return 0;
@@ -46,7 +46,7 @@ int ral_buf_printf(struct ral_buf *b, const char *fmt, ...)
     n = vsnprintf(NULL, 0, fmt, ap);
     va_end(ap);
     if (n < 0)
-        return -RAL_EINVAL;
+        return ral_buf_fail(b, -RAL_EINVAL);
     if ((rc = ral_buf_reserve(b, (size_t)n + 1)) < 0)
         return rc;
     va_start(ap, fmt);
@@ -54,6 +54,19 @@ int ral_buf_printf(struct ral_buf *b, const char *fmt, ...)
     va_end(ap);
     b->len += (size_t)n;
     return 0;
+}
+
+int ral_buf_fail(struct ral_buf *b, int code)
+{
+    if (!b->failed)
+        b->failed = code;
+    return b->failed;
+}
+
+void ral_buf_cut(struct ral_buf *b, size_t len)
+{
+    b->len = len;
+    b->failed = 0;
 }
 
 void ral_buf_release(struct ral_buf *b)

@@ -46,20 +46,41 @@ int ral_err_at(struct ral_err *err, const char *fmt, ...)
     return -err->code;
 }
 
-int ral_err_errno(struct ral_err *err, const char *fmt, ...)
+/* "fmt: why" */
+static int because(struct ral_err *err, int code, const char *why,
+                   const char *fmt, va_list ap)
 {
-    const char *why = strerror(errno);
     size_t n;
-    va_list ap;
 
     if (!err)
-        return -RAL_EIO;
-    err->code = RAL_EIO;
-    va_start(ap, fmt);
+        return code;
+    err->code = -code;
     vsnprintf(err->msg, sizeof err->msg, fmt, ap);
-    va_end(ap);
     n = strlen(err->msg);
     snprintf(err->msg + n, sizeof err->msg - n, ": %s", why);
     one_line(err->msg);
-    return -RAL_EIO;
+    return code;
+}
+
+int ral_err_errno(struct ral_err *err, const char *fmt, ...)
+{
+    const char *why = strerror(errno);
+    va_list ap;
+    int rc;
+
+    va_start(ap, fmt);
+    rc = because(err, -RAL_EIO, why, fmt, ap);
+    va_end(ap);
+    return rc;
+}
+
+int ral_err_nomem(struct ral_err *err, const char *fmt, ...)
+{
+    va_list ap;
+    int rc;
+
+    va_start(ap, fmt);
+    rc = because(err, -RAL_ENOMEM, "out of memory", fmt, ap);
+    va_end(ap);
+    return rc;
 }

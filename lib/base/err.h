@@ -33,4 +33,8 @@ __attribute__((format(printf, 2, 3))) int ral_err_at(struct ral_err *err,
 __attribute__((format(printf, 2, 3))) int ral_err_errno(struct ral_err *err,
                                                         const char *fmt, ...);
 
+/* Says "fmt: out of memory" of a file or a noun; returns -RAL_ENOMEM. */
+__attribute__((format(printf, 2, 3))) int ral_err_nomem(struct ral_err *err,
+                                                        const char *fmt, ...);
+
 #endif

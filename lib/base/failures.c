@@ -6,11 +6,6 @@
 
 static const double unasked = 0.1;
 
-bool ral_fraction_ok(double x)
-{
-    return x == RAL_UNASKED || (x >= 0 && x <= 1);
-}
-
 int ral_failures(double most, size_t failed, size_t n)
 {
     if ((double)failed <= (most < 0 ? unasked : most) * (double)n)

@@ -3,15 +3,12 @@
 #define RAL_FAILURES_H
 
 #include <math.h>
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/err.h"
 
 /* A fraction that was not asked for; no option can give this value. */
 #define RAL_UNASKED (-HUGE_VAL)
-/* Whether x was not asked for, or is 0 to 1. */
-bool ral_fraction_ok(double x);
 
 /**
  * Whether failed of n records are too many. most RAL_UNASKED: a tenth, and

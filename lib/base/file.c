@@ -196,7 +196,7 @@ int ral_file_read(const char *path, size_t max, struct ral_buf *out,
         return fd;
     for (;;) {
         if (ral_buf_reserve(out, (64 << 10) + 1) < 0) {
-            rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
+            rc = ral_err_nomem(err, "%s", path);
             break;
         }
         got = ral_read_some(fd, out->data + out->len, 64 << 10, path, err);
@@ -297,24 +297,25 @@ static int open_existing(const char *path, struct ral_err *err)
 int ral_out_open(struct ral_out *o, const char *path, struct ral_err *err)
 {
     struct stat st;
+    int rc;
 
     *o = (struct ral_out){.fd = STDOUT_FILENO};
     if (!path || !strcmp(path, "-"))
         return 0;
     if (!(o->path = strdup(path)))
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
+        return ral_err_nomem(err, "%s", path);
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
         if (S_ISDIR(st.st_mode)) {
-            ral_err_set(err, -RAL_EIO, "%s: is a folder", path);
+            rc = ral_err_set(err, -RAL_EIO, "%s: is a folder", path);
             goto fail;
         }
-        if ((o->fd = open_existing(path, err)) < 0)
+        if ((rc = o->fd = open_existing(path, err)) < 0)
             goto fail;
         return 0;
     }
     if (!(o->tmp = tmp_name(path)) ||
         (o->fd = mkostemp(o->tmp, O_CLOEXEC)) < 0) {
-        ral_err_errno(err, "%s: cannot create", path);
+        rc = ral_err_errno(err, "%s: cannot create", path);
         free(o->tmp);
         o->tmp = NULL;
         goto fail;
@@ -327,7 +328,7 @@ int ral_out_open(struct ral_out *o, const char *path, struct ral_err *err)
 fail:
     o->fd = -1;
     ral_out_abort(o);
-    return -err->code;
+    return rc;
 }
 
 int ral_out_finish(struct ral_out *o, struct ral_err *err)
@@ -505,7 +506,7 @@ int ral_spool_open(struct ral_err *err)
     int fd;
 
     if (!path)
-        return ral_err_set(err, -RAL_ENOMEM, "out of memory");
+        return ral_err_nomem(err, "temporary file");
     if ((fd = mkostemp(path, O_CLOEXEC)) < 0)
         fd = ral_err_errno(err, "%s: cannot make a temporary file", path);
     else

@@ -118,9 +118,9 @@ enum { NUMBER = 32 }; // bytes of one in print
 static const char *number(const struct ral_setting *s, double v,
                           char text[NUMBER])
 {
-    const bool whole = s->type != RAL_SET_T_NUM && fabs(v) < 1e15;
+    const bool real = s->type == RAL_SET_T_NUM || s->type == RAL_SET_T_MAP;
 
-    snprintf(text, NUMBER, whole ? "%.0f" : "%.9g", v);
+    snprintf(text, NUMBER, real || fabs(v) > 1e15 ? "%.9g" : "%.0f", v);
     return text;
 }
 
@@ -150,9 +150,12 @@ void ral_setting_values(const struct ral_setting *s,
                         char text[RAL_SETTING_TEXT])
 {
     static const char *const kind[] = {
-        [RAL_SET_T_INT] = "whole number",   [RAL_SET_T_U64] = "whole number",
-        [RAL_SET_T_NUM] = "number",         [RAL_SET_T_BOOL] = "true|false",
-        [RAL_SET_T_INTS] = "whole numbers", [RAL_SET_T_LIST] = "list of texts",
+        [RAL_SET_T_INT] = "whole number",
+        [RAL_SET_T_U64] = "whole number",
+        [RAL_SET_T_NUM] = "number",
+        [RAL_SET_T_BOOL] = "true|false",
+        [RAL_SET_T_INTS] = "whole numbers",
+        [RAL_SET_T_LIST] = "list of texts",
         [RAL_SET_T_MAP] = "names with numbers",
     };
     char lo[NUMBER], hi[NUMBER];
@@ -179,8 +182,7 @@ static const char *word_at(const char *words, int k, size_t *n)
     return words;
 }
 
-void ral_setting_shown(const struct ral_setting *s,
-                       char text[RAL_SETTING_TEXT])
+void ral_setting_shown(const struct ral_setting *s, char text[RAL_SETTING_TEXT])
 {
     const char *said = s->shown ? s->shown : s->text ? s->text : "";
     char num[NUMBER];
@@ -190,8 +192,7 @@ void ral_setting_shown(const struct ral_setting *s,
         said = word_at(s->words, (int)s->num, &n);
     else if (!s->shown && s->type == RAL_SET_T_BOOL)
         said = !s->key ? "" : s->num ? "true" : "false";
-    else if (!s->shown && s->type >= RAL_SET_T_INT &&
-             s->type <= RAL_SET_T_NUM)
+    else if (!s->shown && s->type >= RAL_SET_T_INT && s->type <= RAL_SET_T_NUM)
         said = number(s, s->num, num);
     snprintf(text, RAL_SETTING_TEXT, "%.*s", (int)n, said);
 }
@@ -318,8 +319,7 @@ static int unknown(const struct ral_setting *rows, const char *name, size_t n,
             names[k++] = rows->name;
     near = ral_nearest(word, names, k);
     return ral_err_set(err, -RAL_EUSAGE, "unknown option --%s%s%s (see --help)",
-                       word, near ? "; did you mean --" : "",
-                       near ? near : "");
+                       word, near ? "; did you mean --" : "", near ? near : "");
 }
 
 /* "--init must be fan_in or normal, not 'zero'". */
@@ -363,8 +363,8 @@ static int store_text(const struct ral_setting *s, const char *value,
 static int not_a(const struct ral_setting *s, const char *value,
                  const char *what, struct ral_err *err)
 {
-    return ral_err_set(err, -RAL_EUSAGE, "--%s: '%s' is not %s", s->name,
-                       value, what);
+    return ral_err_set(err, -RAL_EUSAGE, "--%s: '%s' is not %s", s->name, value,
+                       what);
 }
 
 static int in_range(const struct ral_setting *s, double v, struct ral_err *err)
@@ -551,7 +551,7 @@ int ral_opt_parse(const struct ral_setting *rows, int *argc, char ***argv,
         return 1;
     }
     if (p.show) {
-        ((void (*)(void))(uintptr_t)p.show->dst)();
+        *(bool *)p.show->dst = true;
         return 1;
     }
     for (const struct ral_setting *s = rows;

@@ -23,7 +23,7 @@ enum ral_set_type {
     RAL_SET_T_ARGS, // struct ral_list *: an option that may be repeated
     RAL_SET_T_SETS, // struct ral_list *: -s, handed to the hook of -c
     RAL_SET_T_CONF, // struct ral_opt_conf *: -c
-    RAL_SET_T_SHOW, // void (*)(void): prints to stdout, program ends with 0
+    RAL_SET_T_SHOW, // bool *, set to true; parsing ends there
     RAL_SET_T_HEAD, // a heading in the help text
 };
 
@@ -128,8 +128,8 @@ struct ral_opt_conf {
     {.type = RAL_SET_T_SETS, .dst = (struct ral_list *){d},                    \
      .help = "override one setting, e.g. -s update.beta=0.04",                 \
      RAL_AS('s', "set", "KEY=VALUE")}
-#define RAL_OPT_SHOW(c, n, fn, ...)                                            \
-    {.type = RAL_SET_T_SHOW, .dst = (void *)(uintptr_t)(fn),                   \
+#define RAL_OPT_SHOW(c, n, d, ...)                                             \
+    {.type = RAL_SET_T_SHOW, .dst = (bool *){d},                               \
      .help = __VA_ARGS__, RAL_AS(c, n, NULL)}
 #define RAL_OPT_HEAD(title) {.type = RAL_SET_T_HEAD, .help = title}
 #define RAL_OPT_END {.type = RAL_SET_T_END}
@@ -143,7 +143,8 @@ struct ral_opt_conf {
  * @param usage    after the program's name, "[options] [FILE...]"
  * @param summary  one sentence, the first of the help text
  * On return argc/argv hold the operands alone (argv[0] is the first).
- * @return 0; 1 when the program is done (help was printed); -RAL_EUSAGE.
+ * @return 0; 1 when the program is done (help was printed, or a SHOW option
+ *         is set); -RAL_EUSAGE.
  */
 int ral_opt_parse(const struct ral_setting *rows, int *argc, char ***argv,
                   const char *usage, const char *summary, struct ral_err *err);

@@ -58,8 +58,8 @@ int ral_policy_open(struct ral_policy *p, const char *dir, struct ral_dev *dev,
     if (!dir)
         return ral_err_set(err, -RAL_EUSAGE, "-m CHECKPOINT is needed");
     p->dev = dev;
-    if (!(p->dir = ral_checkpoint_resolve(dir, err)))
-        return -err->code;
+    if ((rc = ral_checkpoint_resolve(&p->dir, dir, err)) < 0)
+        return rc;
     if ((rc = kind ? ral_state_open(&p->state, p->dir, kind, dev, err)
                    : ral_model_open(&p->model, p->dir, dev, false, err)) < 0)
         goto fail;

@@ -73,8 +73,8 @@ static int read_state(struct ral_state *s, const char *dir,
     if (!path || !moments)
         rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", dir);
     else if (access(path, F_OK) == 0) {
-        j = ral_json_file(path, err);
-        rc = j ? read_counts(s, j, path, &ours, err) : -err->code;
+        if ((rc = ral_json_file(&j, path, err)) == 0)
+            rc = read_counts(s, j, path, &ours, err);
         if (rc == 0 && ours)
             rc = read_moments(s, moments, err);
     }
@@ -253,27 +253,29 @@ int ral_state_save(struct ral_state *s, const char *from, const char *into,
     return rc;
 }
 
-char *ral_checkpoint_resolve(const char *dir, struct ral_err *err)
+int ral_checkpoint_resolve(char **out, const char *dir, struct ral_err *err)
 {
     char *config = ral_path_join(dir, "config.json");
     char *latest = ral_path_join(dir, "latest");
-    char *out = NULL;
+    int rc = 0;
 
+    *out = NULL;
     if (!config || !latest) {
-        ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", dir);
+        rc = ral_err_nomem(err, "%s", dir);
     } else if (access(config, F_OK) == 0) {
-        out = strdup(dir);
+        if (!(*out = strdup(dir)))
+            rc = ral_err_nomem(err, "%s", dir);
     } else if (access(latest, F_OK) == 0) {
         // The link may move meanwhile: hold on to what it names now.
-        if (!(out = realpath(latest, NULL)))
-            ral_err_errno(err, "%s: cannot follow", latest);
+        if (!(*out = realpath(latest, NULL)))
+            rc = ral_err_errno(err, "%s: cannot follow", latest);
     } else {
-        ral_err_set(err, -RAL_EIO,
-                    "%s: neither a checkpoint (no config.json) nor a run "
-                    "folder (no latest)",
-                    dir);
+        rc = ral_err_set(err, -RAL_EIO,
+                         "%s: neither a checkpoint (no config.json) nor a run "
+                         "folder (no latest)",
+                         dir);
     }
     free(config);
     free(latest);
-    return out;
+    return rc;
 }

@@ -28,8 +28,8 @@ int ral_checkpoint_weights(const struct ral_table *t, const float *params,
 
 /**
  * The checkpoint that a -m argument names: dir itself, or dir/latest when dir
- * is a run folder. malloc'ed, or NULL with err set.
+ * is a run folder. *out is malloc'ed, NULL where it fails.
  */
-char *ral_checkpoint_resolve(const char *dir, struct ral_err *err);
+int ral_checkpoint_resolve(char **out, const char *dir, struct ral_err *err);
 
 #endif

@@ -22,9 +22,10 @@ struct load {
     struct ral_err *err;
 };
 
-__attribute__((format(printf, 4, 5))) static int
-refuse_at(const struct load *l, size_t line, size_t column, const char *fmt,
-          ...)
+__attribute__((format(printf, 4, 5))) static int refuse_at(const struct load *l,
+                                                           size_t line,
+                                                           size_t column,
+                                                           const char *fmt, ...)
 {
     char what[600];
     va_list ap;
@@ -43,11 +44,6 @@ static int refuse(const struct load *l, const struct ral_setting *s,
                   const struct ral_yaml_node *v, const char *what)
 {
     return refuse_at(l, v->line, v->column, "%s: %s", s->key, what);
-}
-
-static int no_memory(struct ral_err *err)
-{
-    return ral_err_set(err, -RAL_ENOMEM, "recipe: out of memory");
 }
 
 /* ---- names ---- */
@@ -83,8 +79,8 @@ static const struct ral_setting *find(const struct load *l, const char *key)
 
 /* kind: "section" or "key". */
 static int unknown(const struct load *l, size_t line, size_t column,
-                   const char *kind, const char *name,
-                   const char *const *names, size_t n)
+                   const char *kind, const char *name, const char *const *names,
+                   size_t n)
 {
     const char *near = ral_nearest(name, names, n);
 
@@ -165,13 +161,13 @@ static int store_list(const struct load *l, const struct ral_setting *s,
     if (rc < 0)
         return rc;
     if (!(item = RAL_NEW(l->texts, const char *, n + 1)))
-        return no_memory(l->err);
+        return ral_err_nomem(l->err, "recipe");
     for (size_t i = 0; i < n; v = v->next, i++) {
         if (v->type != RAL_YAML_SCALAR)
             return refuse(l, s, v, "an item of a list must be a text");
         item[i] = ral_arena_text(l->texts, v->text, strlen(v->text));
         if (!item[i])
-            return no_memory(l->err);
+            return ral_err_nomem(l->err, "recipe");
     }
     if (out)
         *out = (struct ral_strings){item, n};
@@ -185,8 +181,7 @@ static int store_ints(const struct load *l, const struct ral_setting *s,
     struct ral_ints out;
     int rc = items(l, s, v, &v, &out.n);
 
-    if (rc == 0 &&
-        (out.n == 0 || out.n > sizeof out.item / sizeof *out.item))
+    if (rc == 0 && (out.n == 0 || out.n > sizeof out.item / sizeof *out.item))
         return refuse_at(l, list->line, list->column,
                          "%s: a list of 1 to %zu numbers, not of %zu", s->key,
                          sizeof out.item / sizeof *out.item, out.n);
@@ -211,7 +206,7 @@ static int store_weight(const struct load *l, const struct ral_setting *s,
     if (rc < 0)
         return rc;
     if (!new.name || !new.value)
-        return no_memory(l->err);
+        return ral_err_nomem(l->err, "recipe");
     for (size_t k = 0; k < w->n; k++) {
         new.name[k] = w->name[k];
         new.value[k] = w->value[k];
@@ -222,7 +217,7 @@ static int store_weight(const struct load *l, const struct ral_setting *s,
         new.n++;
         new.name[i] = ral_arena_text(l->texts, name, strlen(name));
         if (!new.name[i])
-            return no_memory(l->err);
+            return ral_err_nomem(l->err, "recipe");
     }
     new.value[i] = x;
     *w = new;
@@ -262,7 +257,7 @@ static int store_word(const struct load *l, const struct ral_setting *s,
         return 0;
     }
     if (!(text = ral_arena_text(l->texts, v->text, strlen(v->text))))
-        return no_memory(l->err);
+        return ral_err_nomem(l->err, "recipe");
     *(const char **)s->dst = text;
     return 0;
 }
@@ -318,7 +313,7 @@ static int check_section(const struct load *l, const char *name,
 static int read_section(const struct load *l, const char *name,
                         const struct ral_yaml_node *section)
 {
-    int rc = 0;
+    int rc = check_section(l, name, section);
 
     for (const struct ral_yaml_node *v = section->first; v && rc == 0;
          v = v->next) {
@@ -328,11 +323,10 @@ static int read_section(const struct load *l, const char *name,
         snprintf(key, sizeof key, "%s.%s", name, v->key);
         if ((s = find(l, key)))
             rc = store(l, s, v);
-        else if (!reads_section(l, key, strlen(key)))
-            rc = unknown_key(l, v->key_line, v->key_column, key);
+        else if (reads_section(l, key, strlen(key)))
+            rc = read_section(l, key, v);
         else
-            rc = check_section(l, key, v) < 0 ? -RAL_EUSAGE
-                                              : read_section(l, key, v);
+            rc = unknown_key(l, v->key_line, v->key_column, key);
     }
     return rc;
 }
@@ -414,8 +408,8 @@ static int parse_value(const char *override, const char *value, bool text,
 }
 
 /* "reward.weights.exact" is an entry of the map "reward.weights". */
-static const struct ral_setting *find_map(const struct load *l,
-                                          const char *key, const char **entry)
+static const struct ral_setting *find_map(const struct load *l, const char *key,
+                                          const char **entry)
 {
     for (const struct ral_setting *s = l->rows; s->type != RAL_SET_T_END; s++) {
         const size_t n = s->type == RAL_SET_T_MAP ? strlen(s->key) : 0;
@@ -440,14 +434,19 @@ static int apply_override(const struct load *l)
 
     if (rc < 0 || !reads_section(l, key, strcspn(key, ".")))
         return rc;
-    if (!(s = find(l, key)) && !(s = find_map(l, key, &entry)))
+    if (!(s = find(l, key)) && !(s = find_map(l, key, &entry)) &&
+        !reads_section(l, key, strlen(key)))
         return unknown_key(l, 0, 0, key);
-    text = s->type == RAL_SET_T_STR || s->type == RAL_SET_T_ENUM ||
-           (s->type == RAL_SET_T_LIST && *value != '[');
+    text = s && (s->type == RAL_SET_T_STR || s->type == RAL_SET_T_ENUM ||
+                 (s->type == RAL_SET_T_LIST && *value != '['));
     if ((rc = parse_value(l->override, value, text, &y, l->err)) < 0)
         return rc;
-    rc = entry ? store_weight(l, s, entry, y->root, s->dst ? s->dst : &none)
-               : store(l, s, y->root);
+    if (!s)
+        rc = read_section(l, key, y->root);
+    else if (entry)
+        rc = store_weight(l, s, entry, y->root, s->dst ? s->dst : &none);
+    else
+        rc = store(l, s, y->root);
     ral_yaml_free(y);
     return rc;
 }
@@ -484,7 +483,7 @@ static int put_value(const struct ral_yaml_node *v, const char *key,
                                "'%s' is not a list of single values", key);
         rc = ral_buf_printf(out, "%s\n", v->text);
     }
-    return rc < 0 ? no_memory(err) : 0;
+    return rc < 0 ? ral_err_nomem(err, "recipe") : 0;
 }
 
 /* The last override of this key wins; 1 when there was one. */

@@ -60,7 +60,7 @@ int ral_recipe_load(void *texts, const struct ral_setting *rows,
 int ral_recipe_get(const char *path, const struct ral_list *overrides,
                    const char *key, struct ral_buf *out, struct ral_err *err);
 
-/* The section that every reader of rows shares; its rows: job/source.h. */
+/* The section that every reader of rows shares; its rows: prompt/source.h. */
 struct ral_data_settings {
     const char *train, *validation, *test; // files of rows
     const char *sft;                       // of SFT; NULL: train

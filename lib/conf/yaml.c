@@ -23,11 +23,6 @@ static int fail(struct builder *b, const yaml_mark_t *at, const char *what)
                        at->line + 1, at->column + 1, what);
 }
 
-static int no_memory(struct builder *b)
-{
-    return ral_err_set(b->err, -RAL_ENOMEM, "%s: out of memory", b->y->path);
-}
-
 static int next_event(struct builder *b, yaml_event_t *e)
 {
     const yaml_parser_t *p = &b->parser;
@@ -35,7 +30,7 @@ static int next_event(struct builder *b, yaml_event_t *e)
     if (yaml_parser_parse(&b->parser, e))
         return 0;
     if (p->error == YAML_MEMORY_ERROR)
-        return no_memory(b);
+        return ral_err_nomem(b->err, "%s", b->y->path);
     if (p->error == YAML_READER_ERROR)
         return ral_err_set(b->err, -RAL_EINVAL, "%s: byte %zu: %s", b->y->path,
                            p->problem_offset, p->problem);
@@ -77,7 +72,7 @@ static int make_scalar(struct builder *b, const yaml_event_t *e,
         return fail(b, &e->start_mark, "a NUL in a text");
     v->plain = e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
     v->text = ral_arena_text(&b->y->arena, text, len);
-    return v->text ? 0 : no_memory(b);
+    return v->text ? 0 : ral_err_nomem(b->err, "%s", b->y->path);
 }
 
 static int make_node(struct builder *b, const yaml_event_t *e, int depth,
@@ -157,7 +152,7 @@ static int make_node(struct builder *b, const yaml_event_t *e, int depth,
     int rc;
 
     if (!v)
-        return no_memory(b);
+        return ral_err_nomem(b->err, "%s", b->y->path);
     if ((rc = check_plain(b, e)) < 0)
         return rc;
     if (depth == DEPTH_MAX)
@@ -206,7 +201,7 @@ int ral_yaml_parse(struct ral_yaml **out, const char *text, size_t len,
     if (!y || !(y->path = ral_arena_text(&y->arena, path, strlen(path))) ||
         !yaml_parser_initialize(&b.parser)) {
         ral_yaml_free(y);
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
+        return ral_err_nomem(err, "%s", path);
     }
     yaml_parser_set_input_string(&b.parser, (const unsigned char *)text, len);
     rc = make_document(&b);
@@ -217,7 +212,7 @@ int ral_yaml_parse(struct ral_yaml **out, const char *text, size_t len,
             *y->root = (struct ral_yaml_node){
                 .type = RAL_YAML_MAPPING, .line = 1, .column = 1};
         else
-            rc = no_memory(&b);
+            rc = ral_err_nomem(err, "%s", path);
     }
     if (rc < 0)
         ral_yaml_free(y);

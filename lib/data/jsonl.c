@@ -38,7 +38,7 @@ int ral_lines_open_fd(struct ral_lines **out, int fd, const char *name,
     if (!l || !(l->name = strdup(name)) ||
         ral_buf_reserve(&l->buf, READ_SIZE + 1) < 0) {
         ral_lines_close(l);
-        return ral_err_set(err, -RAL_ENOMEM, "lines: out of memory");
+        return ral_err_nomem(err, "lines");
     }
     l->max_line = max_line;
     *out = l;
@@ -80,7 +80,7 @@ static int fill(struct ral_lines *l, struct ral_err *err)
         l->pos = 0;
     }
     if (ral_buf_reserve(&l->buf, READ_SIZE + 1) < 0)
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", l->name);
+        return ral_err_nomem(err, "%s", l->name);
     got =
         ral_read_some(l->fd, l->buf.data + l->buf.len, READ_SIZE, l->name, err);
     if (got < 0)
@@ -224,38 +224,36 @@ static size_t depth(const char *s, size_t len)
     return most;
 }
 
-json_t *ral_json_parse(const char *text, size_t len, const char *where,
-                       struct ral_err *err)
+int ral_json_parse(json_t **out, const char *text, size_t len,
+                   const char *where, struct ral_err *err)
 {
     json_error_t e;
-    json_t *v;
 
-    if (depth(text, len) > JSON_DEPTH) {
-        ral_err_set(err, -RAL_EINVAL, "%s: JSON nested over %d levels", where,
-                    JSON_DEPTH);
-        return NULL;
-    }
-    v = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
-    if (v)
-        return v;
+    *out = NULL;
+    if (depth(text, len) > JSON_DEPTH)
+        return ral_err_set(err, -RAL_EINVAL, "%s: JSON nested over %d levels",
+                           where, JSON_DEPTH);
+    *out = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
+    if (*out)
+        return 0;
     if (json_error_code(&e) == json_error_out_of_memory)
-        ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", where);
-    else if (memchr(text, '\n', len))
-        ral_err_set(err, -RAL_EINVAL, "%s: line %d, column %d: not JSON: %s",
-                    where, e.line, e.column, e.text);
-    else
-        ral_err_set(err, -RAL_EINVAL, "%s: column %d: not JSON: %s", where,
-                    e.column, e.text);
-    return NULL;
+        return ral_err_nomem(err, "%s", where);
+    if (memchr(text, '\n', len))
+        return ral_err_set(err, -RAL_EINVAL,
+                           "%s: line %d, column %d: not JSON: %s", where,
+                           e.line, e.column, e.text);
+    return ral_err_set(err, -RAL_EINVAL, "%s: column %d: not JSON: %s", where,
+                       e.column, e.text);
 }
 
-json_t *ral_json_file(const char *path, struct ral_err *err)
+int ral_json_file(json_t **out, const char *path, struct ral_err *err)
 {
     struct ral_buf b = {0};
-    json_t *v = NULL;
+    int rc = ral_file_read(path, (size_t)1 << 30, &b, err);
 
-    if (ral_file_read(path, (size_t)1 << 30, &b, err) == 0)
-        v = ral_json_parse((const char *)b.data, b.len, path, err);
+    *out = NULL;
+    if (rc == 0)
+        rc = ral_json_parse(out, (const char *)b.data, b.len, path, err);
     ral_buf_release(&b);
-    return v;
+    return rc;
 }

@@ -44,12 +44,13 @@ void ral_lines_close(struct ral_lines *l);
  * One JSON value, RFC 8259, and nothing after it. Duplicate keys and more
  * than 64 levels are refused. where begins the message: "train.jsonl:12".
  *
- * @return a new reference, or NULL with err set.
+ * @param out  a new reference; NULL on failure
+ * @return 0, -RAL_EINVAL or -RAL_ENOMEM
  */
-json_t *ral_json_parse(const char *text, size_t len, const char *where,
-                       struct ral_err *err);
+int ral_json_parse(json_t **out, const char *text, size_t len,
+                   const char *where, struct ral_err *err);
 
 /* The same for a whole file of up to 1 GiB. */
-json_t *ral_json_file(const char *path, struct ral_err *err);
+int ral_json_file(json_t **out, const char *path, struct ral_err *err);
 
 #endif

@@ -149,7 +149,7 @@ static int check_tiling(const struct ral_st_tensor *t, size_t n,
     int rc = 0;
 
     if (!order)
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
+        return ral_err_nomem(err, "%s", path);
     for (size_t i = 0; i < n; i++)
         order[i] = t + i;
     qsort(order, n, sizeof(*order), by_place);
@@ -189,37 +189,33 @@ static int check_metadata(const json_t *meta, const char *path,
 }
 
 /* Size, then JSON: the header's checks in the order of the format's text. */
-static json_t *read_header(const struct ral_st_file *f, const uint8_t **data,
-                           size_t *len, struct ral_err *err)
+static int read_header(json_t **out, const struct ral_st_file *f,
+                       const uint8_t **data, size_t *len, struct ral_err *err)
 {
     const struct ral_map *m = &f->map;
     char where[512];
     uint64_t n;
 
-    if (m->len < 8) {
-        ral_err_set(err, -RAL_EINVAL,
-                    "%s: %zu bytes are too few for a safetensors file", f->path,
-                    m->len);
-        return NULL;
-    }
+    *out = NULL;
+    if (m->len < 8)
+        return ral_err_set(err, -RAL_EINVAL,
+                           "%s: %zu bytes are too few for a safetensors file",
+                           f->path, m->len);
     memcpy(&n, m->data, 8);
     n = le64toh(n);
-    if (n > HEADER_MAX || n > m->len - 8) {
-        ral_err_set(err, -RAL_EINVAL,
-                    "%s: claims a header of %llu bytes in a file of %zu; not "
-                    "a safetensors file, or cut short",
-                    f->path, (unsigned long long)n, m->len);
-        return NULL;
-    }
-    if (!n || m->data[8] != '{') {
-        ral_err_set(err, -RAL_EINVAL, "%s: the header does not begin with '{'",
-                    f->path);
-        return NULL;
-    }
+    if (n > HEADER_MAX || n > m->len - 8)
+        return ral_err_set(err, -RAL_EINVAL,
+                           "%s: claims a header of %llu bytes in a file of "
+                           "%zu; not a safetensors file, or cut short",
+                           f->path, (unsigned long long)n, m->len);
+    if (!n || m->data[8] != '{')
+        return ral_err_set(err, -RAL_EINVAL,
+                           "%s: the header does not begin with '{'", f->path);
     *data = m->data + 8 + n;
     *len = m->len - 8 - (size_t)n;
     snprintf(where, sizeof where, "%s: header", f->path);
-    return ral_json_parse((const char *)m->data + 8, (size_t)n, where, err);
+    return ral_json_parse(out, (const char *)m->data + 8, (size_t)n, where,
+                          err);
 }
 
 /* The tensors of one mapped file, in arena memory; sorted by name. */
@@ -231,11 +227,11 @@ static int read_file(struct ral_arena *a, const struct ral_st_file *f,
     const uint8_t *data;
     const char *name;
     size_t n = 0, len;
-    json_t *h = read_header(f, &data, &len, err), *v;
-    int rc = -RAL_ENOMEM;
+    json_t *h, *v;
+    int rc;
 
-    if (!h)
-        return err && err->code ? -err->code : -RAL_EINVAL;
+    if ((rc = read_header(&h, f, &data, &len, err)) < 0)
+        return rc;
     if (!(t = RAL_ZNEW(a, struct ral_st_tensor, json_object_size(h) + 1)))
         goto nomem;
     json_object_foreach(h, name, v)
@@ -259,7 +255,7 @@ static int read_file(struct ral_arena *a, const struct ral_st_file *f,
     goto done;
 
 nomem:
-    rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", f->path);
+    rc = ral_err_nomem(err, "%s", f->path);
 done:
     json_decref(h);
     return rc;
@@ -272,7 +268,7 @@ static int add_file(struct ral_safetensors *st, const char *path,
     int rc;
 
     if (!(f->path = ral_arena_text(&st->arena, path, strlen(path))))
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
+        return ral_err_nomem(err, "%s", path);
     if ((rc = ral_map_open(&f->map, path, err)) == 0)
         st->nfiles++;
     return rc;
@@ -307,7 +303,7 @@ int ral_safetensors_open_file(struct ral_safetensors **out, const char *path,
 
     *out = NULL;
     if (!st)
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
+        return ral_err_nomem(err, "%s", path);
     if ((rc = add_file(st, path, err)) < 0 ||
         (rc = read_file(&st->arena, &st->file[0], &st->tensor, &st->n, err)) <
             0) {
@@ -349,7 +345,7 @@ static int read_index(struct ral_safetensors *st, json_t *map, size_t *files,
     json_t *v;
 
     if (!m)
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", st->index);
+        return ral_err_nomem(err, "%s", st->index);
     if (!n)
         return ral_err_set(err, -RAL_EINVAL, "%s: no weight_map with tensors",
                            st->index);
@@ -400,14 +396,14 @@ static int open_shards(struct ral_safetensors *st, const char *dir,
     int rc = 0;
 
     if (!(st->tensor = RAL_NEW(&st->arena, struct ral_st_tensor, n)))
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", st->index);
+        return ral_err_nomem(err, "%s", st->index);
     for (; from < n && rc == 0; from = to) {
         char *path = ral_path_join(dir, m[from].file);
 
         for (to = from; to < n && !strcmp(m[to].file, m[from].file); to++)
             ;
         if (!path)
-            return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", dir);
+            return ral_err_nomem(err, "%s", dir);
         if ((rc = add_file(st, path, err)) == 0)
             rc = take_mapped(st, &st->file[st->nfiles - 1], m + from, to - from,
                              err);
@@ -422,20 +418,20 @@ static int open_index(struct ral_safetensors **out, const char *dir,
                       const char *path, struct ral_err *err)
 {
     struct ral_safetensors *st = new_set(0);
-    json_t *index = ral_json_file(path, err);
-    json_t *map = json_object_get(index, "weight_map");
+    json_t *index, *map;
     struct mapped *m = NULL;
     size_t files = 0;
-    int rc;
+    int rc = ral_json_file(&index, path, err);
 
-    if (!index) {
-        rc = err && err->code ? -err->code : -RAL_EINVAL;
+    map = json_object_get(index, "weight_map");
+    if (rc < 0) {
+        // said
     } else if (!st ||
                !(st->index = ral_arena_text(&st->arena, path, strlen(path)))) {
-        rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
+        rc = ral_err_nomem(err, "%s", path);
     } else if ((rc = read_index(st, map, &files, &m, err)) == 0) {
         if (!(st->file = RAL_ZNEW(&st->arena, struct ral_st_file, files)))
-            rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
+            rc = ral_err_nomem(err, "%s", path);
         else
             rc = open_shards(st, dir, m, json_object_size(map), err);
     }
@@ -456,7 +452,7 @@ int ral_safetensors_open(struct ral_safetensors **out, const char *dir,
 
     *out = NULL;
     if (!one || !index)
-        rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", dir);
+        rc = ral_err_nomem(err, "%s", dir);
     else if (access(one, F_OK) == 0)
         rc = ral_safetensors_open_file(out, one, err);
     else if (access(index, F_OK) == 0)
@@ -492,33 +488,33 @@ static int make_header(const struct ral_st_tensor *const *t, size_t n,
     size_t at = 0, len;
     uint64_t size;
     char *text;
-    int rc = h ? 0 : -1;
+    bool failed = !h;
 
-    for (size_t i = 0; i < n && rc == 0; i++) {
+    for (size_t i = 0; i < n && !failed; i++) {
         json_t *shape = json_array();
 
         for (size_t k = 0; k < t[i]->rank; k++)
-            rc |= json_array_append_new(
-                shape, json_integer((json_int_t)t[i]->shape[k]));
-        rc |= json_object_set_new(
-            h, t[i]->name,
-            json_pack("{s:s,s:o,s:[I,I]}", "dtype", dtype_names[t[i]->dtype],
-                      "shape", shape, "data_offsets", (json_int_t)at,
-                      (json_int_t)(at + t[i]->nbytes)));
+            failed |= json_array_append_new(
+                          shape, json_integer((json_int_t)t[i]->shape[k])) < 0;
+        failed |= json_object_set_new(
+                      h, t[i]->name,
+                      json_pack("{s:s,s:o,s:[I,I]}", "dtype",
+                                dtype_names[t[i]->dtype], "shape", shape,
+                                "data_offsets", (json_int_t)at,
+                                (json_int_t)(at + t[i]->nbytes))) < 0;
         at += t[i]->nbytes;
     }
-    text = rc == 0 ? json_dumps(h, JSON_COMPACT) : NULL;
+    text = !failed ? json_dumps(h, JSON_COMPACT) : NULL;
     json_decref(h);
     if (!text)
         return -RAL_ENOMEM;
     len = strlen(text);
     size = htole64((len + 7) / 8 * 8);
-    if ((rc = ral_buf_put(b, &size, 8)) == 0)
-        rc = ral_buf_put(b, text, len);
-    if (rc == 0)
-        rc = ral_buf_put(b, "       ", (8 - len % 8) % 8);
+    ral_buf_put(b, &size, 8);
+    ral_buf_put(b, text, len);
+    ral_buf_put(b, "       ", (8 - len % 8) % 8);
     free(text);
-    return rc;
+    return b->failed;
 }
 
 /* Small tensors are gathered, large ones written from where they lie. */
@@ -538,7 +534,7 @@ static int write_data(int fd, const struct ral_st_tensor *const *t, size_t n,
         if (t[i]->nbytes > piece)
             rc = ral_write_all(fd, t[i]->data, t[i]->nbytes, path, err);
         else if (ral_buf_put(b, t[i]->data, t[i]->nbytes) < 0)
-            rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
+            rc = ral_err_nomem(err, "%s", path);
     }
     if (rc == 0)
         rc = ral_write_all(fd, b->data, b->len, path, err);
@@ -562,14 +558,14 @@ int ral_safetensors_write(const char *path, const struct ral_st_tensor *t,
     int fd = -1, rc = 0;
 
     if (!order)
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
+        return ral_err_nomem(err, "%s", path);
     for (size_t i = 0; i < n; i++) {
         assert(sane(&t[i]));
         order[i] = t + i;
     }
     qsort(order, n, sizeof(*order), by_size);
     if (make_header(order, n, &b) < 0)
-        rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
+        rc = ral_err_nomem(err, "%s", path);
     else if ((fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)) <
              0)
         rc = ral_err_errno(err, "%s: cannot create", path);

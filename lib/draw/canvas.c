@@ -39,7 +39,7 @@ int ral_canvas_open(struct ral_canvas **out, size_t w, size_t h,
         return ral_err_set(err, -RAL_EINVAL,
                            "cannot draw a picture of %zux%zu pixels", w, h);
     if (!(c = calloc(1, sizeof *c)))
-        return ral_err_set(err, -RAL_ENOMEM, "drawing: out of memory");
+        return ral_err_nomem(err, "drawing");
     c->w = w;
     c->h = h;
     c->surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)w, (int)h);
@@ -577,7 +577,7 @@ int ral_canvas_png(struct ral_canvas *c, struct ral_buf *out,
     if (png && (info = png_create_info_struct(png)) && (row = malloc(3 * c->w)))
         rc = write_png(c, png, info, &sink, row);
     else
-        rc = ral_err_set(err, -RAL_ENOMEM, "writing a PNG: out of memory");
+        rc = ral_err_nomem(err, "writing a PNG");
     png_destroy_write_struct(&png, &info);
     free(row);
     return rc;

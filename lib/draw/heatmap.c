@@ -135,7 +135,7 @@ static int draw_tint(struct ral_canvas *c, const struct ral_heat_panel *p,
     uint8_t *rgba = malloc(4 * w * h);
 
     if (!rgba)
-        return ral_err_set(err, -RAL_ENOMEM, "heat map: out of memory");
+        return ral_err_nomem(err, "heat map");
     for (size_t y = 0; y < h; y++)
         for (size_t x = 0; x < w; x++) {
             const double v = map_at(p, ((double)x + 0.5) / (double)w,
@@ -275,7 +275,7 @@ int ral_heatmap_png(const struct ral_heat_panel *panels, size_t n,
     if (s.max > 0)
         l.max = s.max;
     if (!(l.box = calloc(n, sizeof *l.box)))
-        return ral_err_set(err, -RAL_ENOMEM, "heat map: out of memory");
+        return ral_err_nomem(err, "heat map");
     if ((rc = ral_canvas_open(&c, 8, 8, 0xffffff, err)) == 0) {
         place(&l, c, panels, &s);
         ral_canvas_close(c);

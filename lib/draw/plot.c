@@ -216,7 +216,7 @@ static int draw_series(struct axes *a, const struct ral_plot *p,
             if (!s->n || (band && (!s->lo || !s->hi)))
                 continue;
             if (!(room = calloc(s->n, sizeof *room)))
-                return ral_err_set(err, -RAL_ENOMEM, "plot: out of memory");
+                return ral_err_nomem(err, "plot");
             if (band)
                 draw_band(a, s, ral_palette((unsigned)i), room);
             else

@@ -41,7 +41,7 @@ int ral_cells_find(const struct ral_stream_info *info, const int32_t *ids,
 
     *n = 0;
     if (!(*token = RAL_NEW(a, size_t, P)))
-        return ral_err_set(err, -RAL_ENOMEM, "out of memory");
+        return ral_err_nomem(err, "boxes");
     for (size_t i = 0; i < P; i++)
         if (ids[i] == info->image_token_id || ids[i] == info->video_token_id)
             (*token)[(*n)++] = i;

@@ -6,20 +6,20 @@
 
 #include "eval/grounding.h"
 
-static int out_of_memory(struct ral_err *err)
+static struct ral_scored scored(const struct ral_judge *j,
+                                const struct ral_sample *s)
 {
-    return ral_err_set(err, -RAL_ENOMEM, "out of memory");
+    return (struct ral_scored){&j->q->fields, j->q->info, s, j->q->P};
 }
 
 /* Whether the rule has what it needs of the row, told by an empty response. */
-static int check_rule(const struct ral_judge *j, struct ral_err *err)
+static int check_row(const struct ral_judge *j, struct ral_err *err)
 {
-    struct ral_answer empty = j->answer;
-    double value;
+    const struct ral_sample empty = {.text = ""};
+    const struct ral_scored one = scored(j, &empty);
+    double value, reward;
 
-    empty.text = "";
-    empty.len = 0;
-    return j->rule->fn(&empty, &value, err) == 0 ? 0 : 1;
+    return ral_reward_score(j->metric, &one, 1, &value, &reward, err) < 0;
 }
 
 /* The part of each visual token that the row's boxes cover. */
@@ -45,28 +45,19 @@ static int find_evidence(struct ral_judge *j, struct ral_err *err)
     if (!j->cover || !j->p ||
         ral_boxes_cover(box, boxes, q->media, q->n_media,
                         ral_cells_merge(q->info), j->cover, j->a) < 0)
-        return out_of_memory(err);
+        return ral_err_nomem(err, "answer");
     j->n = n;
     return 0;
 }
 
-int ral_judge_open(struct ral_judge *j, const struct ral_rule *rule,
+int ral_judge_open(struct ral_judge *j, const struct ral_rule_set *metric,
                    const struct ral_question *q, struct ral_arena *a,
                    struct ral_err *err)
 {
-    const struct ral_fields *f = &q->fields;
     int rc;
 
-    *j = (struct ral_judge){
-        .rule = rule,
-        .q = q,
-        .answer = {.ref = f->answer,
-                   .ref_len = f->answer_len,
-                   .choice = f->choice,
-                   .choices = f->choices},
-        .a = a,
-    };
-    if ((rc = check_rule(j, err)) == 0)
+    *j = (struct ral_judge){.metric = metric, .q = q, .a = a};
+    if ((rc = check_row(j, err)) == 0)
         rc = find_evidence(j, err);
     if (rc)
         ral_err_at(err, "record %s", q->id);
@@ -86,7 +77,7 @@ static int look(const struct ral_judge *j, const struct ral_sample *s,
     if (!j->n || !s->attn || !q->info->n_layers || !ral_answer_row(s, &t))
         return 0;
     if (!(p = RAL_NEW(j->a, double, q->P + t)))
-        return out_of_memory(err);
+        return ral_err_nomem(err, "answer");
     if ((rc = ral_attn_row(q->info, q->P, s, t, p, err)) < 0)
         return rc;
     for (size_t i = 0; i < j->n; i++)
@@ -115,23 +106,21 @@ static int judge(const struct ral_judge *j, size_t k, struct ral_outcome *x,
 {
     const struct ral_fields *f = &j->q->fields;
     const struct ral_sample *s = &j->q->samples[k];
-    struct ral_answer answer = j->answer;
-    double value = 0;
+    const struct ral_scored one = scored(j, s);
+    double value, reward;
     int rc;
 
-    answer.text = s->text;
-    answer.len = s->text_len;
     *x = (struct ral_outcome){
         .id = answer_id(j, k),
         .category = f->category,
         .cluster = !f->cluster && j->q->G > 1 ? j->q->id : f->cluster,
     };
     if (!x->id)
-        return out_of_memory(err);
-    if ((rc = j->rule->fn(&answer, &value, err)) < 0)
+        return ral_err_nomem(err, "answer");
+    if ((rc = ral_reward_score(j->metric, &one, 1, &value, &reward, err)) < 0)
         return rc;
     x->correct = value == 1;
-    x->parsed = ral_rule_parses(j->rule, &answer);
+    x->parsed = ral_rule_parses(j->metric->rule[0], &one);
     return look(j, s, x, err);
 }
 

@@ -22,9 +22,8 @@ struct ral_question {
 
 /* A question made ready, in the arena. */
 struct ral_judge {
-    const struct ral_rule *rule;
+    const struct ral_rule_set *metric; // one rule, open
     const struct ral_question *q;
-    struct ral_answer answer;
     size_t *token; // [n] places in the prompt of its visual tokens
     double *cover; // [n] the part of each that is evidence
     double *p;     // [n] room for a response's attention on them
@@ -36,7 +35,7 @@ struct ral_judge {
  * @return 0; 1 for a question that the rule cannot score at all, err says why;
  *         -RAL_EINVAL for boxes or visual tokens that do not fit its media
  */
-int ral_judge_open(struct ral_judge *j, const struct ral_rule *rule,
+int ral_judge_open(struct ral_judge *j, const struct ral_rule_set *metric,
                    const struct ral_question *q, struct ral_arena *a,
                    struct ral_err *err);
 

@@ -10,11 +10,6 @@
 
 enum { LINE_MAX_BYTES = 64 << 20, DIGITS = 9 };
 
-static int out_of_memory(struct ral_err *err)
-{
-    return ral_err_set(err, -RAL_ENOMEM, "results: out of memory");
-}
-
 static const char *keep(struct ral_outcomes *o, const char *s)
 {
     return s ? ral_arena_text(&o->arena, s, strlen(s)) : NULL;
@@ -29,7 +24,7 @@ int ral_outcomes_add(struct ral_outcomes *o, const struct ral_outcome *x,
         const size_t cap = o->cap ? 2 * o->cap : 256;
 
         if (!(to = realloc(o->item, cap * sizeof *to)))
-            return out_of_memory(err);
+            return ral_err_nomem(err, "results");
         o->item = to;
         o->cap = cap;
     }
@@ -39,7 +34,7 @@ int ral_outcomes_add(struct ral_outcomes *o, const struct ral_outcome *x,
     to->cluster = keep(o, x->cluster);
     to->category = keep(o, x->category);
     if (!to->id || !to->cluster != !x->cluster || !to->category != !x->category)
-        return out_of_memory(err);
+        return ral_err_nomem(err, "results");
     o->n++;
     return 0;
 }
@@ -96,7 +91,7 @@ static int put_category(json_t *to, const char *name,
         return rc;
     v = json_pack("{s:I,s:o,s:o}", "n", (json_int_t)n, "accuracy",
                   number(i.mean), "ci95", pair(&i, 1));
-    return v && put(to, name, v) == 0 ? 0 : out_of_memory(err);
+    return v && put(to, name, v) == 0 ? 0 : ral_err_nomem(err, "results");
 }
 
 /* Runs of equal category in sorted order; answers without one: "(none)". */
@@ -104,7 +99,7 @@ static int put_categories(const struct ral_outcomes *o, json_t *to,
                           struct ral_result *r, struct ral_err *err)
 {
     const struct ral_outcome **p = malloc((o->n + 1) * sizeof *p);
-    int rc = p ? 0 : out_of_memory(err);
+    int rc = p ? 0 : ral_err_nomem(err, "results");
     size_t n = p ? o->n : 0;
 
     for (size_t i = 0; i < n; i++)
@@ -157,7 +152,7 @@ static int put_evidence(const struct ral_outcomes *o, json_t *into,
                json_integer((json_int_t)count[RAL_EVIDENCE_SKIPPED]));
     bad |= put(into, "evidence_unboxed",
                json_integer((json_int_t)count[RAL_EVIDENCE_UNBOXED]));
-    return bad ? out_of_memory(err) : 0;
+    return bad ? ral_err_nomem(err, "results") : 0;
 }
 
 static int put_accuracy(const struct ral_outcomes *o, json_t *into,
@@ -180,7 +175,7 @@ static int put_accuracy(const struct ral_outcomes *o, json_t *into,
     bad |= put(into, "ci95", pair(&all, 1));
     bad |= put(into, "clusters", json_integer((json_int_t)all.clusters));
     bad |= put(into, "unparsed", json_integer((json_int_t)unparsed));
-    return bad ? out_of_memory(err) : 0;
+    return bad ? ral_err_nomem(err, "results") : 0;
 }
 
 int ral_outcomes_summary(const struct ral_outcomes *o, json_t *into,
@@ -188,14 +183,14 @@ int ral_outcomes_summary(const struct ral_outcomes *o, json_t *into,
 {
     struct ral_result *r = malloc((o->n + 1) * sizeof *r);
     json_t *categories = json_object();
-    int rc = r && categories ? 0 : out_of_memory(err);
+    int rc = r && categories ? 0 : ral_err_nomem(err, "results");
 
     if (rc == 0)
         rc = put_accuracy(o, into, r, err);
     if (rc == 0)
         rc = put_categories(o, categories, r, err);
     if (rc == 0 && json_object_set(into, "categories", categories) < 0)
-        rc = out_of_memory(err);
+        rc = ral_err_nomem(err, "results");
     if (rc == 0)
         rc = put_evidence(o, into, r, err);
     json_decref(categories);
@@ -211,7 +206,7 @@ int ral_outcomes_gain(const struct ral_outcomes *before,
     struct ral_result *b = malloc((now->n + 1) * sizeof *b);
     struct ral_interval i = {.n = 0};
     size_t unpaired = 0;
-    int rc = a && b ? 0 : out_of_memory(err);
+    int rc = a && b ? 0 : ral_err_nomem(err, "results");
 
     *out = NULL;
     for (size_t k = 0; rc == 0 && k < before->n; k++)
@@ -227,7 +222,7 @@ int ral_outcomes_gain(const struct ral_outcomes *before,
         !(*out = json_pack("{s:o,s:o,s:I,s:I}", "points", number(100 * i.mean),
                            "ci95", pair(&i, 100), "n", (json_int_t)i.n,
                            "unpaired", (json_int_t)unpaired)))
-        rc = out_of_memory(err);
+        rc = ral_err_nomem(err, "results");
     free(a);
     free(b);
     return rc;
@@ -250,7 +245,7 @@ int ral_outcome_line(struct ral_buf *out, const struct ral_outcome *x,
     int rc = line && ral_buf_put(out, line, strlen(line)) == 0 &&
                      ral_buf_put(out, "\n", 1) == 0
                  ? 0
-                 : out_of_memory(err);
+                 : ral_err_nomem(err, "results");
 
     free(line);
     json_decref(v);
@@ -291,10 +286,9 @@ int ral_outcomes_read(struct ral_outcomes *o, const char *path,
 
         if (ral_buf_printf(&where, "%s:%zu", path,
                            ral_lines_number(lines)) < 0)
-            rc = out_of_memory(err);
-        else if (!(v = ral_json_parse(line, len, (char *)where.data, err)))
-            rc = -err->code;
-        else
+            rc = ral_err_nomem(err, "results");
+        else if ((rc = ral_json_parse(&v, line, len, (char *)where.data,
+                                      err)) == 0)
             rc = add_line(o, v, path, ral_lines_number(lines), err);
         json_decref(v);
         ral_buf_release(&where);

@@ -103,7 +103,7 @@ sorted(const struct ral_result *x, size_t n,
     const struct ral_result **p = malloc((n ? n : 1) * sizeof(*p));
 
     if (!p) {
-        ral_err_set(err, -RAL_ENOMEM, "statistics: out of memory");
+        ral_err_nomem(err, "statistics");
         return NULL;
     }
     for (size_t i = 0; i < n; i++)
@@ -228,7 +228,7 @@ int ral_paired(const struct ral_result *a, size_t na,
     if (!pa || !pb)
         goto out;
     if (!(diff = malloc((nb ? nb : 1) * sizeof(*diff)))) {
-        rc = ral_err_set(err, -RAL_ENOMEM, "statistics: out of memory");
+        rc = ral_err_nomem(err, "statistics");
         goto out;
     }
     if ((rc = duplicate(pa, na, err)) < 0 || (rc = duplicate(pb, nb, err)) < 0)

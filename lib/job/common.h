@@ -3,10 +3,10 @@
 #define RAL_COMMON_H
 
 #include <jansson.h>
-#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/failures.h"
 #include "base/log.h"
@@ -19,10 +19,14 @@ struct ral_common {
     int64_t threads; // 0: as many as there are processors
     uint64_t seed;
     const char *log; // metrics; NULL: none
-    bool quiet, verbose;
+    bool quiet, verbose, version;
+    const char *device; // --device, or RAL_DEVICE; NULL: cpu
+    const char *cpu;    // RAL_CPU; NULL: all kernels
     struct ral_opt_conf conf;
     struct ral_list sets;
     struct ral_arena texts; // of the recipe
+    const char **args;      // all arguments, as they were given
+    size_t n_args;
 };
 
 #define RAL_COMMON_INIT(c)                                                     \
@@ -30,8 +34,12 @@ struct ral_common {
         .conf = {.load = ral_recipe_load, .ctx = &(c).texts }                  \
     }
 
-/* Rows of every program. version: void (*)(void), for -V. */
-#define RAL_COMMON_OPTS(c, version)                                            \
+/* Rows of programs that read no recipe, and of all others. */
+#define RAL_SPOKEN_OPTS(c)                                                     \
+    RAL_OPT_FLAG('q', "quiet", &(c)->quiet, "errors and warnings only"),       \
+        RAL_OPT_FLAG('v', "verbose", &(c)->verbose, "tell more"),              \
+        RAL_OPT_SHOW('V', "version", &(c)->version, "show version and exit")
+#define RAL_COMMON_OPTS(c)                                                     \
     RAL_OPT_HEAD("common options"), RAL_OPT_CONF(&(c)->conf),                  \
         RAL_OPT_SETS(&(c)->sets),                                              \
         RAL_OPT_INT('j', "threads", &(c)->threads, "N", 0, 1024, 0,            \
@@ -40,11 +48,13 @@ struct ral_common {
         RAL_OPT_U64(0, "seed", &(c)->seed, "N", "of all random numbers"),      \
         RAL_OPT_STR(0, "log", &(c)->log, "FILE",                               \
                     "append metrics, as JSON lines"),                          \
-        RAL_OPT_FLAG('q', "quiet", &(c)->quiet, "errors and warnings only"),   \
-        RAL_OPT_FLAG('v', "verbose", &(c)->verbose, "tell more"),              \
-        RAL_OPT_SHOW('V', "version", version, "show version and exit")
+        RAL_SPOKEN_OPTS(c)
 
 /* Rows of several programs. */
+#define RAL_DEVICE_OPT(c)                                                      \
+    RAL_OPT_STR(0, "device", &(c)->device, "NAME",                             \
+                "machine: cpu, or guard (slow, for tests)",                    \
+                .shown = "RAL_DEVICE, or cpu")
 #define RAL_FORCE_OPT(d)                                                       \
     RAL_OPT_FLAG(0, "force", d, "replace an existing -o")
 #define RAL_STALE_OPT(d)                                                       \
@@ -63,10 +73,17 @@ struct ral_common {
     RAL_OPT_NUM(0, "max-failed", d, "X", 0, 1, v,                              \
                 "exit 3 if more of the " what " fail", .shown = "0.1")
 
+#define RAL_INIT_WORDS "fan_in|normal" // names of enum ral_init
+enum ral_init {
+    RAL_INIT_FAN_IN, // deviation in^-1/2
+    RAL_INIT_NORMAL, // deviation model.std
+};
+
 /* Rows of section model; for programs that do not make weights NULL, NULL. */
 #define RAL_MODEL_SETTINGS(how, deviation)                                     \
     RAL_SET_STR("model.init", NULL, "folder of a model to begin with"),        \
-        RAL_SET_WORD("model.initializer", how, "fan_in|normal", "fan_in",      \
+        RAL_SET_ENUM("model.initializer", how, RAL_INIT_WORDS,                 \
+                     RAL_INIT_FAN_IN,                                          \
                      "fan_in: deviation in^-1/2; normal: --std",               \
                      RAL_AS(0, "init", "HOW")),                                \
         RAL_SET_NUM("model.std", deviation, 0, 10, 0.02,                       \
@@ -88,28 +105,40 @@ enum ral_attn_heads {
  * names, or NULL. */
 #define RAL_ATTN_SETTINGS(section, a, lopt, hopt)                              \
     RAL_SET_INTS(section ".attn_layers", &(a)->layers, -1000, 999, "-1",       \
-                 "layers whose attention is the policy; -1: the last",          \
+                 "layers whose attention is the policy; -1: the last",         \
                  RAL_AS(0, lopt, "L,..")),                                     \
         RAL_SET_ENUM(section ".attn_heads", &(a)->heads,                       \
                      RAL_ATTN_HEADS_WORDS, RAL_ATTN_HEADS_MEAN,                \
                      "their mean, or each head's attention alone",             \
                      RAL_AS(0, hopt, "HOW"))
 
-/**
- * After the options are parsed: checks them, blocks SIGINT and SIGTERM
- * (base/file.h) and sets up log. Before any thread starts.
- */
-int ral_common_start(const struct ral_common *c, const char *prog,
-                     struct ral_log *log, struct ral_err *err);
+/* What is left for a program's work once its options are stored. */
+struct ral_call {
+    const struct ral_common *common;
+    const struct ral_log *log;
+    char *const *argv; // operands
+    size_t argc;
+};
 
-/* Prints "prog version" to stdout. */
-void ral_version_show(const char *prog);
+struct ral_program {
+    const char *name, *usage, *summary; // of the help text
+    const struct ral_setting *opts;
+    struct ral_common *common;
+    void *job;
+    int (*run)(void *job, const struct ral_call *call, struct ral_err *err);
+    /**
+     * More lines for -V, of what computes. NULL for programs
+     * without arithmetic, which so load no BLAS; in the others threads that
+     * wait for work sleep (base/cpu.h).
+     */
+    int (*about)(const struct ral_common *c, struct ral_buf *out);
+};
 
 /**
- * The same with the kernels and the BLAS in use; a file of its own, so that
- * programs without arithmetic do not load a BLAS. cpu: getenv("RAL_CPU").
+ * All that main does: parses the options, shows the version, blocks SIGINT
+ * and SIGTERM (base/file.h), runs, frees. Returns the exit status.
  */
-void ral_version_show_kernels(const char *prog, const char *cpu);
+int ral_main(const struct ral_program *p, int argc, char **argv);
 
 /* Metrics: one JSON object a line, appended. Zero initialise. */
 struct ral_metrics {

@@ -138,7 +138,7 @@ static int start(struct distill *d, char *const *streams, size_t n)
     const struct ral_distill_job *j = d->job;
     const struct ral_prompt_conf prompts = ral_data_prompts(&j->data);
     const struct ral_machine_conf machine =
-        ral_job_machine(d->common, j->cpu, j->backward);
+        ral_job_machine(d->common, j->backward);
     struct ral_held_conf conf = {
         .max_record = j->max_record,
         .media_root = j->data.media_root,
@@ -147,7 +147,7 @@ static int start(struct distill *d, char *const *streams, size_t n)
 
     if (!j->teacher)
         return ral_err_set(d->err, -RAL_EUSAGE, "-t TEACHER is needed");
-    if ((rc = ral_optim_check(&j->optim, "distill", d->err)) < 0 ||
+    if ((rc = RAL_OPTIM_CHECK("distill", &j->optim, d->err)) < 0 ||
         (rc = ral_training_out_check(j->out, j->force, d->err)) < 0 ||
         (rc = ral_machine_open(&d->dev, &machine, d->err)) < 0 ||
         (rc = ral_policy_open(&d->policy, j->model, d->dev, "distill",

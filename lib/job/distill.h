@@ -7,7 +7,7 @@
 
 struct ral_distill_job {
     struct ral_data_settings data;
-    const char *cpu, *model, *teacher, *out;
+    const char *model, *teacher, *out;
     bool force, allow_stale;
     uint64_t max_record;
     double kd_coef, attn_coef;

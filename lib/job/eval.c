@@ -20,26 +20,21 @@ struct eval {
     const struct ral_eval_job *job;
     const struct ral_common *common;
     const struct ral_log *log;
-    const struct ral_rule *rule;
-    bool stream; // the input is one, and needs no policy
+    struct ral_rule_set metric; // one rule
+    bool stream;                // the input is one, and needs no policy
     struct ral_stream_info info; // what the attention and its grid are
     char digest[64];             // of the policy that answered; "": unknown
     char *model, *data;          // names for the results; NULL: none
     struct ral_outcomes now, before;
     json_t *baseline; // NULL: none
-    size_t records, failed, tokens;
+    size_t records, tokens;
+    struct ral_failures failed;
     double seconds; // of decoding
-    char first[400]; // the first failure
     struct ral_out out, rows;
     struct ral_buf line;
     struct ral_arena a; // of a question
     struct ral_err *err;
 };
-
-static int out_of_memory(struct eval *e)
-{
-    return ral_err_set(e->err, -RAL_ENOMEM, "out of memory");
-}
 
 /* ---- one question ---- */
 
@@ -69,8 +64,7 @@ static int give_up(struct eval *e, const char *id, const char *why)
     char *text;
     int rc;
 
-    if (e->failed++ == 0)
-        snprintf(e->first, sizeof e->first, "%.399s", why);
+    ral_failures_add(&e->failed, "%s", why);
     if (!e->job->rows)
         return 0;
     v = json_pack("{s:s,s:s}", "id", id, "error", why);
@@ -79,7 +73,7 @@ static int give_up(struct eval *e, const char *id, const char *why)
     rc = text && ral_buf_printf(&e->line, "%s\n", text) == 0
              ? ral_write_all(e->rows.fd, e->line.data, e->line.len,
                              e->job->rows, e->err)
-             : out_of_memory(e);
+             : ral_err_nomem(e->err, "results");
     free(text);
     json_decref(v);
     return rc;
@@ -98,7 +92,7 @@ static int unread(struct eval *e, int rc, const char *id, struct ral_err *why)
 static int judge(struct eval *e, const struct ral_question *q)
 {
     struct ral_judge j;
-    int rc = ral_judge_open(&j, e->rule, q, &e->a, e->err);
+    int rc = ral_judge_open(&j, &e->metric, q, &e->a, e->err);
 
     if (rc > 0)
         return give_up(e, q->id, e->err->msg);
@@ -188,7 +182,7 @@ static int run_rows(struct eval *e, const char *operand)
     const struct ral_eval_job *j = e->job;
     const struct ral_prompt_conf prompts = ral_data_prompts(&j->data);
     const struct ral_machine_conf machine =
-        ral_job_machine(e->common, j->cpu, RAL_BACKWARD_EXACT);
+        ral_job_machine(e->common, RAL_BACKWARD_EXACT);
     struct ral_dev *dev = NULL;
     struct ral_policy policy = {0};
     struct ral_source source = {0};
@@ -208,7 +202,7 @@ static int run_rows(struct eval *e, const char *operand)
     e->model = strdup(policy.dir);
     e->data = strdup(ral_rows_name(rows));
     rc = e->model && e->data ? respond(e, &source, &policy, rows)
-                             : out_of_memory(e);
+                             : ral_err_nomem(e->err, "results");
 out:
     ral_rows_close(rows);
     ral_policy_close(&policy);
@@ -267,7 +261,7 @@ static int run_stream(struct eval *e, char *const *inputs, size_t n)
              e->info.policy ? e->info.policy : "");
     e->data = strdup(ral_reader_name(r));
     if (!e->data)
-        rc = out_of_memory(e);
+        rc = ral_err_nomem(e->err, "results");
     ral_progress_begin(&progress, e->log, "judged", "records",
                        (size_t)e->job->limit);
     while (rc == 0 && (more = ral_reader_next(r, &e->a, &rec, e->err)) > 0) {
@@ -344,17 +338,17 @@ static int results(struct eval *e, double seconds, json_t **out)
         text_or_null(e->digest), "data", text_or_null(e->data), "metric",
         j->metric);
     json_t *more = json_pack(
-        "{s:I,s:o,s:o,s:o,s:I}", "failed", (json_int_t)e->failed,
+        "{s:I,s:o,s:o,s:o,s:I}", "failed", (json_int_t)e->failed.n,
         "mean_tokens", ral_json_number((double)e->tokens / n), "seconds",
         ral_json_number(seconds), "tokens_per_s",
         e->stream ? json_null()
                   : ral_json_number((double)e->tokens / e->seconds),
         "peak_bytes", (json_int_t)ral_peak_rss());
     int rc = v && more ? ral_outcomes_summary(&e->now, v, e->err)
-                       : out_of_memory(e);
+                       : ral_err_nomem(e->err, "results");
 
     if (rc == 0 && json_object_update(v, more) < 0)
-        rc = out_of_memory(e);
+        rc = ral_err_nomem(e->err, "results");
     json_decref(more);
     *out = v;
     return rc;
@@ -385,13 +379,15 @@ static int compare(struct eval *e, json_t *v, bool *worse)
                           "accuracy", before, "max_drop",
                           fmax(0, e->job->max_drop), "regressed",
                           *worse)) < 0)
-            return out_of_memory(e);
+            return ral_err_nomem(e->err, "results");
     }
     if (!e->job->baseline_rows)
         return 0;
     if ((rc = ral_outcomes_gain(&e->before, &e->now, &gain, e->err)) < 0)
         return ral_err_at(e->err, "%s", e->job->baseline_rows);
-    return json_object_set_new(v, "gain", gain) < 0 ? out_of_memory(e) : 0;
+    return json_object_set_new(v, "gain", gain) < 0
+               ? ral_err_nomem(e->err, "results")
+               : 0;
 }
 
 static int write_results(struct eval *e, const json_t *v)
@@ -401,7 +397,7 @@ static int write_results(struct eval *e, const json_t *v)
 
     e->line.len = 0;
     if (!text || ral_buf_printf(&e->line, "%s\n", text) < 0)
-        rc = out_of_memory(e);
+        rc = ral_err_nomem(e->err, "results");
     else
         rc = ral_write_all(e->out.fd, e->line.data, e->line.len,
                            e->job->out ? e->job->out : "stdout", e->err);
@@ -455,23 +451,14 @@ static int log_results(struct eval *e, json_t *v)
     return rc;
 }
 
-static int check_failed(struct eval *e)
-{
-    const int code =
-        ral_failures(e->job->max_failed, e->failed, e->records);
-
-    if (code == 0)
-        return 0;
-    return ral_err_set(e->err, code, "%zu of %zu records failed; the first: %s", e->failed,
-                       e->records, e->first);
-}
-
 /* What cannot be compared, or is worse, is told after the results are kept. */
 static int finish(struct eval *e, double began)
 {
     json_t *v = NULL;
     bool worse = false;
-    int verdict = 0, rc = check_failed(e);
+    int verdict = 0;
+    int rc = ral_failures_check(&e->failed, e->records, e->job->max_failed,
+                                e->err);
 
     if (rc == 0 && (rc = results(e, ral_now_s() - began, &v)) == 0) {
         verdict = compare(e, v, &worse);
@@ -509,10 +496,11 @@ static int read_baseline(struct eval *e)
 {
     const struct ral_eval_job *j = e->job;
     const char *metric;
+    int rc;
 
     if (j->baseline) {
-        if (!(e->baseline = ral_json_file(j->baseline, e->err)))
-            return -e->err->code;
+        if ((rc = ral_json_file(&e->baseline, j->baseline, e->err)) < 0)
+            return rc;
         if (!json_is_number(json_object_get(e->baseline, "accuracy")))
             return ral_err_set(e->err, -RAL_EINVAL,
                                "%s: holds no accuracy; is it a result of "
@@ -531,8 +519,13 @@ static int read_baseline(struct eval *e)
 
 static int start(struct eval *e)
 {
+    const struct ral_rule_settings none = {0}; // metrics have no parameters
     int rc = check_job(e->job, e->err);
 
+    if (rc == 0)
+        rc = ral_rule_set_add(&e->metric, e->job->metric, 1, e->err);
+    if (rc == 0)
+        rc = ral_rule_set_open(&e->metric, &none, NULL, e->err);
     if (rc == 0)
         rc = read_baseline(e);
     if (rc == 0 && e->job->rows)
@@ -551,7 +544,6 @@ int ral_eval_run(const struct ral_eval_job *job,
         .job = job,
         .common = common,
         .log = log,
-        .rule = ral_rule_find(job->metric),
         .out = {.fd = -1},
         .rows = {.fd = -1},
         .err = err,
@@ -565,6 +557,7 @@ int ral_eval_run(const struct ral_eval_job *job,
         rc = finish(&e, began);
     ral_out_abort(&e.rows);
     ral_out_abort(&e.out);
+    ral_rule_set_close(&e.metric);
     ral_outcomes_release(&e.now);
     ral_outcomes_release(&e.before);
     json_decref(e.baseline);

@@ -8,7 +8,6 @@
 
 struct ral_eval_job {
     struct ral_data_settings data;
-    const char *cpu;    // getenv("RAL_CPU")
     const char *model;  // a checkpoint or a run folder; NULL: of a stream
     const char *metric; // a rule of reward/rules.h
     const char *out, *rows; // results, NULL: stdout; answers, NULL: none

@@ -10,12 +10,12 @@
 #include "base/rng.h"
 #include "job/training.h"
 
-static void draw(const struct ral_init_job *job, uint64_t seed,
-                 const struct ral_tensor *t, float *w)
+static void draw_weights(const struct ral_init_job *job, uint64_t seed,
+                         const struct ral_tensor *t, float *w)
 {
     const size_t n = t->N * t->K;
     const double std =
-        !strcmp(job->init, "fan_in") ? 1 / sqrt((double)t->K) : job->std;
+        job->init == RAL_INIT_FAN_IN ? 1 / sqrt((double)t->K) : job->std;
     struct ral_rng rng;
 
     ral_rng_init(&rng, seed, XXH3_64bits(t->name, strlen(t->name)), 0);
@@ -36,10 +36,10 @@ static int write_into(const struct ral_init_job *job, uint64_t seed,
     int rc = ral_table_init(&t, c, c->tied == 1, &a);
 
     if (rc < 0 || !(params = RAL_NEW(&a, float, t.floats))) {
-        rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", from);
+        rc = ral_err_nomem(err, "%s", from);
     } else {
         for (size_t i = 0; i < t.n; i++)
-            draw(job, seed, &t.tensor[i], params + t.tensor[i].offset);
+            draw_weights(job, seed, &t.tensor[i], params + t.tensor[i].offset);
         rc = ral_checkpoint_copy_files(from, into, err);
         if (rc == 0)
             rc = ral_checkpoint_weights(&t, params, into, err);
@@ -59,7 +59,7 @@ static int check_folder(const char *dir, struct ral_config *c,
     int rc;
 
     if (!path)
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", dir);
+        return ral_err_nomem(err, "%s", dir);
     rc = ral_config_read(c, path, err);
     free(path);
     if (rc == 0)

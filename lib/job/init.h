@@ -6,8 +6,8 @@
 
 struct ral_init_job {
     const char *out;
-    const char *init; // "fan_in" or "normal"
-    double std;       // of normal
+    int init;   // enum ral_init
+    double std; // of normal
     bool force;
 };
 

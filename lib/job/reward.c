@@ -1,16 +1,15 @@
 /* lib/job/reward.c - ral-reward: read rollouts, write them scored. */
 #include "job/reward.h"
 
-#include <fcntl.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/failures.h"
 #include "base/file.h"
 #include "base/version.h"
 #include "job/common.h"
@@ -18,257 +17,223 @@
 #include "rl/advantage.h"
 #include "stream/cbor.h"
 #include "stream/edit.h"
+#include "stream/fields.h"
+#include "stream/group.h"
 #include "stream/header.h"
 #include "stream/reader.h"
 #include "stream/writer.h"
 
-/* Running mean and sum of squares: B. P. Welford, Technometrics 4, 1962. */
-struct spread {
-    double mean, square;
-    size_t n;
-};
-
 struct tally {
-    size_t records, failed, flat; // flat: all its rewards are equal
-    struct spread reward;
+    size_t records, flat; // flat: all its rewards are equal
+    struct ral_failures failed;
+    struct ral_spread reward;
     double rule[RAL_RULES_MAX]; // sums
-    char first[300];            // the first failure
 };
 
 struct job {
     const struct ral_reward_job *set;
     const struct ral_log *log;
+    const struct ral_stream_info *info;
     struct ral_rule_set rules;
-    enum ral_scale scale;
+    struct ral_advantage how;
     struct tally tally;
     struct ral_arena a; // of a record
     struct ral_buf out; // the record as it is written
 };
 
-/* A sample's new values. */
-struct score {
-    double value[RAL_RULES_MAX], reward, advantage;
-    const char *error; // NULL: scored
+/* A record's samples and their new values. */
+struct scores {
+    struct ral_scored *sample; // [G]
+    size_t G;
+    double *value;             // [rules][G]
+    double *reward;            // [G]
+    double *advantage;         // [G]
+    const char *error;         // NULL: scored
 };
-
-static void spread_add(struct spread *s, double x)
-{
-    const double d = x - s->mean;
-
-    s->mean += d / (double)++s->n;
-    s->square += d * (x - s->mean);
-}
-
-static double spread_std(const struct spread *s)
-{
-    return s->n > 1 ? sqrt(s->square / (double)(s->n - 1)) : 0;
-}
-
-static int no_memory(struct ral_err *err)
-{
-    return ral_err_set(err, -RAL_ENOMEM, "out of memory");
-}
-
-/* ---- reading what the rules need ---- */
-
-/* The choices where all are texts; otherwise none. */
-static int read_choices(struct ral_answer *answer, const struct ral_item *list,
-                        struct ral_arena *a, struct ral_err *err)
-{
-    const char **choice;
-
-    if (!list || list->type != RAL_ITEM_ARRAY)
-        return 0;
-    for (size_t i = 0; i < list->n; i++)
-        if (list->child[i].type != RAL_ITEM_TEXT)
-            return 0;
-    if (!(choice = RAL_NEW(a, const char *, list->n + 1)))
-        return no_memory(err);
-    for (size_t i = 0; i < list->n; i++) {
-        const int rc =
-            ral_item_string(&list->child[i], "choices", a, &choice[i], err);
-
-        if (rc < 0)
-            return rc;
-    }
-    answer->choice = choice;
-    answer->choices = list->n;
-    return 0;
-}
-
-static int read_row(struct ral_answer *answer, const struct ral_item *rec,
-                    struct ral_arena *a, struct ral_err *err)
-{
-    const struct ral_item *ref = ral_item_get(rec, "answer");
-
-    *answer = (struct ral_answer){0};
-    if (ref && ref->type == RAL_ITEM_TEXT) {
-        answer->ref = ref->text;
-        answer->ref_len = ref->n;
-    }
-    return read_choices(answer, ral_item_get(rec, "choices"), a, err);
-}
 
 /* ---- scoring one record ---- */
 
-static int score_sample(struct job *j, struct ral_answer *answer,
-                        const struct ral_item *sample, struct score *s,
-                        struct ral_err *err)
+/* What rules that read texts alone are given: no array is looked into. */
+static int read_texts(struct job *j, const struct ral_item *rec,
+                      struct ral_group *g, struct ral_err *err)
 {
-    struct ral_err why = {0};
-    int rc = ral_item_text(ral_item_get(sample, "text"), "text", &answer->text,
-                           &answer->len, err);
+    const struct ral_item *list = ral_item_get(rec, "samples");
+    int rc;
 
-    if (rc < 0)
-        return rc;
-    if (ral_reward_score(&j->rules, answer, s->value, &s->reward, &why) < 0) {
-        s->error = ral_arena_text(&j->a, why.msg, strlen(why.msg));
-        return s->error ? 0 : no_memory(err);
-    }
-    s->error = NULL;
-    if (isfinite(s->reward))
-        return 0;
-    for (size_t i = 0; i < j->rules.n; i++)
-        if (!isfinite(s->value[i]))
-            return ral_err_set(err, -RAL_EINVAL, "rule %s gives %g",
-                               j->rules.rule[i]->name, s->value[i]);
-    return ral_err_set(err, -RAL_EINVAL, "the reward is %g", s->reward);
-}
-
-/* Against the samples that could be scored; the others have no part. */
-static int advantages(struct job *j, struct score *s, size_t G,
-                      struct ral_err *err)
-{
-    double *r = RAL_NEW(&j->a, double, G + 1);
-    // the batch's deviation comes later, in the second pass
-    const enum ral_scale scale =
-        j->scale == RAL_SCALE_BATCH ? RAL_SCALE_NONE : j->scale;
-    size_t n = 0;
-    bool flat = true;
-
-    if (!r)
-        return no_memory(err);
-    for (size_t i = 0; i < G; i++)
-        if (!s[i].error)
-            r[n++] = s[i].reward;
-    for (size_t i = 1; i < n; i++)
-        flat &= r[i] == r[0];
-    j->tally.flat += n > 0 && flat;
-    ral_advantage(scale, 1, &n, r, r);
-    n = 0;
-    for (size_t i = 0; i < G; i++)
-        if (!s[i].error)
-            s[i].advantage = r[n++];
+    *g = (struct ral_group){.item = rec};
+    if (!list || list->type != RAL_ITEM_ARRAY)
+        return ral_err_set(err, -RAL_EINVAL, "samples is no list");
+    g->G = list->n;
+    if (!(g->samples = RAL_ZNEW(&j->a, struct ral_sample, g->G + 1)))
+        return ral_err_nomem(err, "record");
+    for (size_t i = 0; i < g->G; i++)
+        if ((rc = ral_item_text(ral_item_get(&list->child[i], "text"), "text",
+                                &g->samples[i].text, &g->samples[i].text_len,
+                                err)) < 0)
+            return ral_err_at(err, "samples[%zu]", i);
     return 0;
 }
 
-static void count(struct tally *t, const struct ral_rule_set *rules,
-                  const struct score *s, size_t G, const char *id)
+static int read_scored(struct job *j, const struct ral_item *rec,
+                       const char *id, struct scores *s, struct ral_err *err)
 {
-    const char *error = NULL;
+    struct ral_fields *row = RAL_NEW(&j->a, struct ral_fields, 1);
+    struct ral_group g;
+    int rc;
 
-    for (size_t i = 0; i < G; i++) {
-        if (s[i].error) {
-            error = error ? error : s[i].error;
-            continue;
-        }
-        spread_add(&t->reward, s[i].reward);
-        for (size_t k = 0; k < rules->n; k++)
-            t->rule[k] += s[i].value[k];
+    if (ral_rule_set_tokens(&j->rules)) {
+        if ((rc = ral_group_decode(&g, j->info, rec, &j->a, err)) < 0)
+            return rc; // it names the record
+    } else if ((rc = read_texts(j, rec, &g, err)) < 0) {
+        return ral_err_at(err, "record %s", id);
     }
-    if (!error)
+    s->G = g.G;
+    s->sample = RAL_NEW(&j->a, struct ral_scored, g.G + 1);
+    s->value = RAL_NEW(&j->a, double, j->rules.n * g.G + 1);
+    s->reward = RAL_NEW(&j->a, double, g.G + 1);
+    s->advantage = RAL_ZNEW(&j->a, double, g.G + 1);
+    if (!row || !s->sample || !s->value || !s->reward || !s->advantage)
+        return ral_err_nomem(err, "record");
+    if ((rc = ral_fields_read(row, rec, &j->a, err)) < 0)
+        return ral_err_at(err, "record %s", id);
+    for (size_t i = 0; i < g.G; i++)
+        s->sample[i] = (struct ral_scored){
+            .row = row, .info = j->info, .sample = &g.samples[i], .P = g.P};
+    return 0;
+}
+
+static int check_rewards(const struct job *j, const struct scores *s,
+                         const char *id, struct ral_err *err)
+{
+    for (size_t i = 0; i < s->G; i++) {
+        for (size_t k = 0; k < j->rules.n; k++)
+            if (!isfinite(s->value[k * s->G + i]))
+                return ral_err_set(err, -RAL_EINVAL,
+                                   "record %s: samples[%zu]: rule %s gives %g",
+                                   id, i, j->rules.rule[k]->name,
+                                   s->value[k * s->G + i]);
+        if (!isfinite(s->reward[i]))
+            return ral_err_set(err, -RAL_EINVAL,
+                               "record %s: samples[%zu]: the reward is %g", id,
+                               i, s->reward[i]);
+    }
+    return 0;
+}
+
+/* Values and rewards, or why the record cannot be scored. */
+static int score(struct job *j, struct scores *s, const char *id,
+                 struct ral_err *err)
+{
+    struct ral_err why = {0};
+    const int rc = ral_reward_score(&j->rules, s->sample, s->G, s->value,
+                                    s->reward, &why);
+
+    if (rc == 0)
+        return check_rewards(j, s, id, err);
+    if (rc != -RAL_EINVAL) {
+        *err = why;
+        return ral_err_at(err, "record %s", id);
+    }
+    s->error = ral_arena_text(&j->a, why.msg, strlen(why.msg));
+    return s->error ? 0 : ral_err_nomem(err, "record");
+}
+
+static void count(struct job *j, const struct scores *s, const char *id)
+{
+    struct tally *t = &j->tally;
+
+    if (s->error) {
+        ral_failures_add(&t->failed, "record %s: %s", id, s->error);
         return;
-    if (t->failed++ == 0)
-        snprintf(t->first, sizeof t->first, "record %s: %s", id, error);
+    }
+    for (size_t i = 0; i < s->G; i++) {
+        ral_spread_add(&t->reward, s->reward[i]);
+        for (size_t k = 0; k < j->rules.n; k++)
+            t->rule[k] += s->value[k * s->G + i];
+    }
+    t->flat += s->G > 0 && ral_rewards_flat(s->G, s->reward);
 }
 
 /* {name: value} of the rules, or a text, encoded in the arena. */
-static int encode(struct job *j, const struct score *s, struct ral_edit *e,
-                  struct ral_err *err)
+static int encode(struct job *j, const struct scores *s, size_t i,
+                  struct ral_edit *e, struct ral_err *err)
 {
     struct ral_buf b = {0};
     uint8_t *copy = NULL;
-    int rc = 0;
 
     if (s->error) {
-        rc = ral_cbor_text_lossy(&b, s->error, strlen(s->error));
+        ral_cbor_text_lossy(&b, s->error, strlen(s->error));
     } else {
-        rc = ral_cbor_map(&b, j->rules.n);
-        for (size_t i = 0; i < j->rules.n; i++) {
-            rc |= ral_cbor_key(&b, j->rules.rule[i]->name);
-            rc |= ral_cbor_double(&b, s->value[i]);
+        ral_cbor_map(&b, j->rules.n);
+        for (size_t k = 0; k < j->rules.n; k++) {
+            ral_cbor_key(&b, j->rules.rule[k]->name);
+            ral_cbor_double(&b, s->value[k * s->G + i]);
         }
     }
-    if (rc == 0 && (copy = ral_arena_alloc(&j->a, b.len, 1))) {
+    if (!b.failed && (copy = ral_arena_alloc(&j->a, b.len, 1))) {
         memcpy(copy, b.data, b.len);
         e->type = RAL_EDIT_RAW;
         e->raw = copy;
         e->raw_len = b.len;
     }
     ral_buf_release(&b);
-    return copy ? 0 : no_memory(err);
+    return copy ? 0 : ral_err_nomem(err, "record");
 }
 
 enum { REWARDS, REWARD, ADVANTAGE, STATUS, ERROR, EDITS };
 
 /* A failed sample keeps no number of an earlier run. */
-static int edit(struct job *j, const struct score *s, struct ral_edit *e,
-                struct ral_err *err)
+static int edit(struct job *j, const struct scores *s, size_t i,
+                struct ral_edit *e, struct ral_err *err)
 {
     static const char *const key[EDITS] = {"rewards", "reward", "advantage",
                                            "status", "error"};
 
-    for (size_t i = 0; i < EDITS; i++)
-        e[i] = (struct ral_edit){.key = key[i], .type = RAL_EDIT_DROP};
+    for (size_t k = 0; k < EDITS; k++)
+        e[k] = (struct ral_edit){.key = key[k], .type = RAL_EDIT_DROP};
     e[STATUS].type = RAL_EDIT_TEXT;
     e[STATUS].text = s->error ? "failed" : "ok";
     if (!s->error) {
         e[REWARD].type = e[ADVANTAGE].type = RAL_EDIT_F64;
-        e[REWARD].num = s->reward;
-        e[ADVANTAGE].num = s->advantage;
+        e[REWARD].num = s->reward[i];
+        e[ADVANTAGE].num = s->advantage[i];
     }
-    return encode(j, s, &e[s->error ? ERROR : REWARDS], err);
+    return encode(j, s, i, &e[s->error ? ERROR : REWARDS], err);
 }
 
 static int rewrite(struct job *j, const struct ral_item *rec,
-                   const struct score *s, size_t G, struct ral_err *err)
+                   const struct scores *s, struct ral_err *err)
 {
-    struct ral_edits *sample = RAL_NEW(&j->a, struct ral_edits, G + 1);
-    struct ral_edit *e = RAL_NEW(&j->a, struct ral_edit, G * EDITS + 1);
+    struct ral_edits *sample = RAL_NEW(&j->a, struct ral_edits, s->G + 1);
+    struct ral_edit *e = RAL_NEW(&j->a, struct ral_edit, s->G * EDITS + 1);
     int rc;
 
     if (!sample || !e)
-        return no_memory(err);
-    for (size_t i = 0; i < G; i++) {
+        return ral_err_nomem(err, "record");
+    for (size_t i = 0; i < s->G; i++) {
         sample[i] = (struct ral_edits){e + i * EDITS, EDITS};
-        if ((rc = edit(j, &s[i], e + i * EDITS, err)) < 0)
+        if ((rc = edit(j, s, i, e + i * EDITS, err)) < 0)
             return rc;
     }
-    return ral_record_replace(&j->out, rec, (struct ral_edits){0}, sample, G,
+    return ral_record_replace(&j->out, rec, (struct ral_edits){0}, sample, s->G,
                               err);
 }
 
+/* Advantages that wait for the batch are 0 until the second pass. */
 static int score_samples(struct job *j, const struct ral_item *rec,
                          const char *id, struct ral_err *err)
 {
-    const struct ral_item *list = ral_item_get(rec, "samples");
-    struct ral_answer answer;
-    struct score *s;
-    int rc;
+    struct scores s = {0};
+    int rc = read_scored(j, rec, id, &s, err);
 
-    if (!list || list->type != RAL_ITEM_ARRAY)
-        return ral_err_set(err, -RAL_EINVAL, "samples is no list");
-    if (!(s = RAL_ZNEW(&j->a, struct score, list->n + 1)))
-        return no_memory(err);
-    if ((rc = read_row(&answer, rec, &j->a, err)) < 0)
+    if (rc < 0 || (rc = score(j, &s, id, err)) < 0)
         return rc;
-    for (size_t i = 0; i < list->n; i++)
-        if ((rc = score_sample(j, &answer, &list->child[i], &s[i], err)) < 0)
-            return ral_err_at(err, "samples[%zu]", i);
-    if ((rc = advantages(j, s, list->n, err)) < 0)
-        return rc;
-    count(&j->tally, &j->rules, s, list->n, id);
-    return rewrite(j, rec, s, list->n, err);
+    count(j, &s, id);
+    if (!s.error && !ral_advantage_waits(&j->how))
+        ral_advantage(&j->how, NULL, s.G, s.reward, s.advantage);
+    if ((rc = rewrite(j, rec, &s, err)) < 0)
+        return ral_err_at(err, "record %s", id);
+    return 0;
 }
 
 static bool is_ok(const struct ral_item *rec)
@@ -281,7 +246,7 @@ static bool is_ok(const struct ral_item *rec)
 static int copy(struct job *j, const struct ral_item *rec, struct ral_err *err)
 {
     if (ral_buf_put(&j->out, rec->raw, rec->raw_len) < 0)
-        return no_memory(err);
+        return ral_err_nomem(err, "record");
     return 0;
 }
 
@@ -296,39 +261,40 @@ static int score_record(struct job *j, const struct ral_item *rec,
     if (rc < 0)
         return rc;
     j->tally.records++;
-    if (is_ok(rec)) {
-        if ((rc = score_samples(j, rec, id, err)) < 0)
-            return ral_err_at(err, "record %s", id);
-        return rc;
-    }
-    if (j->tally.failed++ == 0)
-        snprintf(j->tally.first, sizeof j->tally.first,
-                 "record %s had failed before", id);
+    if (is_ok(rec))
+        return score_samples(j, rec, id, err);
+    ral_failures_add(&j->tally.failed, "record %s had failed before", id);
     return copy(j, rec, err);
 }
 
-/* The second pass of batch scaling: centred rewards become advantages. */
-static int scale_record(struct job *j, const struct ral_item *rec,
-                        struct ral_err *err)
+/* The rewards that the first pass has written; false: it could not. */
+static bool rewards_of(const struct ral_item *list, double *reward)
 {
-    const double divisor = spread_std(&j->tally.reward) + RAL_ADVANTAGE_EPS;
+    for (size_t i = 0; i < list->n; i++)
+        if (ral_item_number(ral_item_get(&list->child[i], "reward"), "reward",
+                            &reward[i], NULL) < 0)
+            return false;
+    return true;
+}
+
+/* The second pass, when all rewards of the batch are known. */
+static int compare_record(struct job *j, const struct ral_item *rec,
+                          struct ral_err *err)
+{
     const struct ral_item *list = ral_item_get(rec, "samples");
     const size_t G = list ? list->n : 0;
-    struct ral_edits *sample = RAL_ZNEW(&j->a, struct ral_edits, G + 1);
-    struct ral_edit *e = RAL_ZNEW(&j->a, struct ral_edit, G + 1);
+    double *r = RAL_NEW(&j->a, double, G + 1);
+    struct ral_edits *sample = RAL_NEW(&j->a, struct ral_edits, G + 1);
+    struct ral_edit *e = RAL_NEW(&j->a, struct ral_edit, G + 1);
 
-    if (!sample || !e)
-        return no_memory(err);
-    if (!ral_item_is(ral_item_get(rec, "status"), "ok"))
-        return ral_buf_put(&j->out, rec->raw, rec->raw_len) < 0 ? no_memory(err)
-                                                                : 0;
+    if (!r || !sample || !e)
+        return ral_err_nomem(err, "record");
+    if (!is_ok(rec) || G == 0 || !rewards_of(list, r))
+        return copy(j, rec, err);
+    ral_advantage(&j->how, &j->tally.reward, G, r, r);
     for (size_t i = 0; i < G; i++) {
-        const struct ral_item *adv = ral_item_get(&list->child[i], "advantage");
-
-        if (!adv)
-            continue; // failed
         e[i] = (struct ral_edit){
-            .key = "advantage", .type = RAL_EDIT_F64, .num = adv->f / divisor};
+            .key = "advantage", .type = RAL_EDIT_F64, .num = r[i]};
         sample[i] = (struct ral_edits){&e[i], 1};
     }
     return ral_record_replace(&j->out, rec, (struct ral_edits){0}, sample, G,
@@ -395,35 +361,18 @@ static int filter(struct job *j, const struct ral_reader *origin,
     return rc;
 }
 
-/* A file that is gone when it is closed. */
-static int spool_open(struct ral_err *err)
-{
-    const char *dir = getenv("TMPDIR");
-    char *path = ral_path_join(dir && *dir ? dir : "/tmp", "ral-reward-XXXXXX");
-    int fd;
-
-    if (!path)
-        return no_memory(err);
-    if ((fd = mkostemp(path, O_CLOEXEC)) < 0)
-        fd = ral_err_errno(err, "%s: cannot make a temporary file", path);
-    else
-        unlink(path);
-    free(path);
-    return fd;
-}
-
 /*
- * Two passes, for what only the end of the input tells: the deviation of all
- * rewards, or whether one shard came alone and must stay one.
+ * Two passes, for what only the end of the input tells: mean and deviation of
+ * all rewards, or whether one shard came alone and must stay one.
  */
 static int filter_twice(struct job *j, struct ral_reader *r, int fd,
                         const char *name, struct ral_progress *p,
                         struct ral_err *err)
 {
     static const char spooled[] = "the temporary file";
-    record_fn *second = j->scale == RAL_SCALE_BATCH ? scale_record : copy;
+    record_fn *second = ral_advantage_waits(&j->how) ? compare_record : copy;
     struct ral_reader *again = NULL;
-    const int spool = spool_open(err);
+    const int spool = ral_spool_open(err);
     int rc;
 
     if (spool < 0)
@@ -446,18 +395,27 @@ static int filter_twice(struct job *j, struct ral_reader *r, int fd,
 
 /* ---- the job ---- */
 
-static int use_rules(struct job *j, const struct ral_weights *w,
-                     struct ral_err *err)
+static int name_rules(struct ral_rule_set *rules, const struct ral_weights *w,
+                      struct ral_err *err)
 {
-    int rc;
+    int rc = 0;
 
     if (!w->n)
-        ral_rule_set_default(&j->rules);
-    for (size_t i = 0; i < w->n; i++)
-        if ((rc = ral_rule_set_add(&j->rules, w->name[i], w->value[i], err)) <
-            0)
-            return rc;
-    return 0;
+        ral_rule_set_default(rules);
+    for (size_t i = 0; i < w->n && rc == 0; i++)
+        rc = ral_rule_set_add(rules, w->name[i], w->value[i], err);
+    return rc;
+}
+
+int ral_reward_check(const struct ral_reward_job *job, struct ral_err *err)
+{
+    struct ral_rule_set rules = {0};
+    int rc = name_rules(&rules, &job->weights, err);
+
+    if (rc == 0)
+        rc = ral_rule_set_open(&rules, &job->rules, NULL, err);
+    ral_rule_set_close(&rules);
+    return rc;
 }
 
 static int metrics(const struct job *j, uint64_t step, struct ral_err *err)
@@ -471,11 +429,11 @@ static int metrics(const struct job *j, uint64_t step, struct ral_err *err)
         return rc;
     obj = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "program",
                     "ral-reward", "step", (json_int_t)step, "records",
-                    (json_int_t)t->records, "failed", (json_int_t)t->failed,
+                    (json_int_t)t->records, "failed", (json_int_t)t->failed.n,
                     "flat", (json_int_t)t->flat, "samples",
                     (json_int_t)t->reward.n, "reward",
                     ral_json_number(t->reward.n ? t->reward.mean : NAN),
-                    "reward_std", ral_json_number(spread_std(&t->reward)));
+                    "reward_std", ral_json_number(ral_spread_std(&t->reward)));
     each = json_object();
     for (size_t i = 0; i < j->rules.n; i++)
         json_object_set_new(each, j->rules.rule[i]->name,
@@ -493,7 +451,7 @@ static void summary(const struct job *j)
     ral_info(j->log,
              "%zu records, %zu samples, mean reward %.4f; %zu of equal "
              "rewards, %zu failed",
-             t->records, t->reward.n, t->reward.mean, t->flat, t->failed);
+             t->records, t->reward.n, t->reward.mean, t->flat, t->failed.n);
     for (size_t i = 0; i < j->rules.n && t->reward.n; i++)
         ral_debug(j->log, "%s %.4f, weight %g", j->rules.rule[i]->name,
                   t->rule[i] / (double)t->reward.n, j->rules.weight[i]);
@@ -502,17 +460,13 @@ static void summary(const struct job *j)
 static int check_failed(const struct job *j, struct ral_err *err)
 {
     const struct tally *t = &j->tally;
+    const int rc = ral_failures_check(&t->failed, t->records,
+                                      j->set->max_failed, err);
 
-    if ((double)t->failed <= j->set->max_failed * (double)t->records) {
-        if (t->failed)
-            ral_warn(j->log, "%zu of %zu records failed; the first: %s",
-                     t->failed, t->records, t->first);
-        return 0;
-    }
-    return ral_err_set(err, -RAL_ECHECK,
-                       "%zu of %zu records failed, more than --max-failed %g; "
-                       "the first: %s",
-                       t->failed, t->records, j->set->max_failed, t->first);
+    if (rc == 0 && t->failed.n)
+        ral_warn(j->log, "%zu of %zu records failed; the first: %s",
+                 t->failed.n, t->records, t->failed.first);
+    return rc;
 }
 
 static int run(struct job *j, struct ral_reader *r, struct ral_out *out,
@@ -520,7 +474,7 @@ static int run(struct job *j, struct ral_reader *r, struct ral_out *out,
 {
     const char *name = j->set->out ? j->set->out : "stdout";
     const bool twice =
-        j->scale == RAL_SCALE_BATCH || ral_reader_info(r)->shards > 1;
+        ral_advantage_waits(&j->how) || j->info->shards > 1;
     struct ral_progress p;
     int rc;
 
@@ -533,27 +487,40 @@ static int run(struct job *j, struct ral_reader *r, struct ral_out *out,
     return rc;
 }
 
+static int score_stream(struct job *j, struct ral_reader *r,
+                        struct ral_err *err)
+{
+    struct ral_out out;
+    int rc;
+
+    j->info = ral_reader_info(r);
+    if ((rc = ral_rule_set_open(&j->rules, &j->set->rules, j->info, err)) < 0 ||
+        (rc = ral_out_open(&out, j->set->out, err)) < 0)
+        return rc;
+    if ((rc = run(j, r, &out, err)) == 0)
+        return ral_out_finish(&out, err);
+    ral_out_abort(&out);
+    return rc;
+}
+
 int ral_reward_run(const struct ral_reward_job *job, char *const *path,
                    size_t n, const struct ral_log *log, struct ral_err *err)
 {
-    struct job j = {
-        .set = job, .log = log, .scale = (enum ral_scale)job->scale};
+    struct job j = {.set = job,
+                    .log = log,
+                    .how = {(enum ral_baseline)job->baseline,
+                            (enum ral_scale)job->scale}};
     struct ral_reader *r = NULL;
-    struct ral_out out;
-    uint64_t step;
+    uint64_t step = 0;
     int rc;
 
-    if ((rc = use_rules(&j, &job->weights, err)) < 0)
+    if ((rc = name_rules(&j.rules, &job->weights, err)) < 0)
         return rc;
-    if ((rc = ral_reader_open_files(&r, path, n, job->max_record, err)) < 0)
-        return rc;
-    step = ral_reader_info(r)->step;
-    if ((rc = ral_out_open(&out, job->out, err)) == 0) {
-        if ((rc = run(&j, r, &out, err)) == 0)
-            rc = ral_out_finish(&out, err);
-        else
-            ral_out_abort(&out);
+    if ((rc = ral_reader_open_files(&r, path, n, job->max_record, err)) == 0) {
+        step = ral_reader_info(r)->step;
+        rc = score_stream(&j, r, err);
     }
+    ral_rule_set_close(&j.rules);
     ral_reader_close(r);
     ral_arena_release(&j.a);
     ral_buf_release(&j.out);

@@ -106,7 +106,7 @@ static int put_record(void *ctx, const struct ral_responded *it,
         parts.prompt_ids = it->prompt->ids;
         parts.P = it->prompt->P;
         if (!parts.media)
-            return ral_err_set(err, -RAL_ENOMEM, "out of memory");
+            return ral_err_nomem(err, "%s", it->id);
     }
     r->record.len = 0;
     if ((rc = ral_group_encode(&r->record, &parts, err)) < 0)
@@ -114,13 +114,13 @@ static int put_record(void *ctx, const struct ral_responded *it,
     return ral_writer_put(r->writer, r->record.data, r->record.len, err);
 }
 
-static int start(struct rollout *r, const struct ral_common *c,
-                 char *const *rows, size_t nrows, struct ral_err *err)
+static int start_rollout(struct rollout *r, const struct ral_common *c,
+                         char *const *rows, size_t nrows, struct ral_err *err)
 {
     const struct ral_rollout_job *j = r->job;
     const struct ral_prompt_conf prompts = ral_data_prompts(&j->data);
     const struct ral_machine_conf machine =
-        ral_job_machine(c, j->cpu, RAL_BACKWARD_EXACT);
+        ral_job_machine(c, RAL_BACKWARD_EXACT);
     struct ral_rows_conf *conf = &r->source.rows;
     int rc;
 
@@ -208,7 +208,7 @@ int ral_rollout_run(const struct ral_rollout_job *job,
 {
     struct rollout r = {.job = job, .out = {.fd = -1}};
     struct ral_respond_stats stats;
-    int rc = start(&r, common, rows, nrows, err);
+    int rc = start_rollout(&r, common, rows, nrows, err);
     const double began_s = ral_now_s(), began_cpu_s = ral_cpu_s();
 
     if (rc == 0)

@@ -7,7 +7,6 @@
 
 struct ral_rollout_job {
     struct ral_data_settings data;
-    const char *cpu;   // getenv("RAL_CPU")
     const char *model; // a checkpoint or a run folder
     const char *out;   // NULL: stdout
     const char *shard; // "k/n"; NULL: all

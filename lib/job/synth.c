@@ -27,11 +27,6 @@ struct sink {
     struct ral_buf line, png;
 };
 
-static int out_of_memory(struct ral_err *err)
-{
-    return ral_err_set(err, -RAL_ENOMEM, "synth: out of memory");
-}
-
 static int make_folder(const char *path, bool *made, struct ral_err *err)
 {
     *made = mkdir(path, 0777) == 0;
@@ -104,7 +99,7 @@ static int sink_open(struct sink *k, const struct ral_synth_job *job,
     k->images_path = ral_path_join(job->out, "images");
     k->folder = k->images_path ? ral_path_join(k->images_path, k->name) : NULL;
     if (!k->prefix || !k->rows_path || !k->folder)
-        return out_of_memory(err);
+        return ral_err_nomem(err, "synth");
     if ((rc = check_names(k, err)) < 0 || (rc = refuse_existing(k, err)) < 0 ||
         (rc = make_folder(job->out, &k->made[0], err)) < 0 ||
         (rc = make_folder(k->images_path, &k->made[1], err)) < 0)
@@ -129,7 +124,7 @@ static int sink_picture(struct sink *k, size_t number, struct ral_canvas *c,
     if ((rc = ral_canvas_png(c, &k->png, err)) < 0)
         return rc;
     if (asprintf(&path, "%s/%06zu.png", k->pictures.tmp, number) < 0)
-        return out_of_memory(err);
+        return ral_err_nomem(err, "synth");
     fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0) {
         rc = ral_err_errno(err, "%s: cannot create", path);
@@ -171,7 +166,7 @@ static int sink_row(struct sink *k, const struct ral_question_row *row,
     int rc = 0;
 
     if (!text || ral_buf_printf(&k->line, "%s\n", text) < 0)
-        rc = out_of_memory(err);
+        rc = ral_err_nomem(err, "synth");
     free(text);
     json_decref(obj);
     if (rc == 0 && k->line.len > 1 << 16) {
@@ -262,9 +257,9 @@ int ral_synth_run(const struct ral_synth_job *job, const struct ral_log *log,
     if (!job->out)
         return ral_err_set(err, -RAL_EUSAGE,
                            "no output; name a folder with -o DIR");
-    if (!(family = ral_family_find(job->family ? job->family : "search", err)))
-        return -RAL_EUSAGE;
-    if ((rc = read_spec(job, &spec, err)) < 0 ||
+    if ((rc = ral_family_find(&family, job->family ? job->family : "search",
+                              err)) < 0 ||
+        (rc = read_spec(job, &spec, err)) < 0 ||
         (rc = ral_questions_open(&q, family, &spec, err)) < 0)
         return rc;
     if ((rc = sink_open(&k, job, err)) == 0 &&

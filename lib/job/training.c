@@ -6,17 +6,35 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <cblas.h>
+
 #include "base/file.h"
 
 struct ral_machine_conf ral_job_machine(const struct ral_common *c,
-                                        const char *cpu, int backward)
+                                        int backward)
 {
     return (struct ral_machine_conf){
-        .device = getenv("RAL_DEVICE"),
-        .cpu = cpu,
+        .device = c->device,
+        .cpu = c->cpu,
         .threads = c->threads,
         .blas = backward == RAL_BACKWARD_BLAS,
     };
+}
+
+int ral_machine_about(const struct ral_common *c, struct ral_buf *out)
+{
+    const struct ral_machine_conf conf =
+        ral_job_machine(c, RAL_BACKWARD_EXACT);
+    struct ral_err err = {0};
+    struct ral_dev *dev;
+
+    if (ral_machine_open(&dev, &conf, &err) < 0)
+        return ral_buf_printf(out, "machine: %s\n", err.msg);
+    ral_buf_printf(out, "machine: %s\nkernels: %s\n", dev->ops->name,
+                   dev->kernels);
+    ral_dev_close(dev);
+    return ral_buf_printf(out, "BLAS: %s (for backward: blas)\n",
+                          openblas_get_config());
 }
 
 int ral_job_look(const struct ral_attn_settings *a, const struct ral_model *m,

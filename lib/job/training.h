@@ -67,14 +67,18 @@ enum ral_backward {
 
 /* The machine that the options name; backward: enum ral_backward. */
 struct ral_machine_conf ral_job_machine(const struct ral_common *c,
-                                        const char *cpu, int backward);
+                                        int backward);
+/* It, its kernels and the BLAS, for -V. */
+int ral_machine_about(const struct ral_common *c, struct ral_buf *out);
 /* The layers and heads that the settings name, of this model. */
 int ral_job_look(const struct ral_attn_settings *a, const struct ral_model *m,
                  struct ral_look_conf *look, struct ral_err *err);
 
-/* max_steps must be there for a schedule that falls. */
-int ral_optim_check(const struct ral_optim_settings *o, const char *section,
-                    struct ral_err *err);
+/* A schedule that falls needs max_steps. 0 or -RAL_EUSAGE. */
+#define RAL_OPTIM_CHECK(section, o, err)                                       \
+    ral_schedule_check((enum ral_schedule)(o)->schedule,                       \
+                       (uint64_t)(o)->warmup_steps, (uint64_t)(o)->max_steps,  \
+                       section, err)
 /* AdamW with the rate of the state's next optimiser step. */
 struct ral_adamw ral_optim_now(const struct ral_optim_settings *o,
                                const struct ral_state *s);

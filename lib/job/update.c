@@ -225,6 +225,7 @@ static int rl_update(void *ctx, const struct ral_train_group *const *g,
 /* What the reference must share with the policy: all that config.json says. */
 static int open_reference(struct update *u)
 {
+    char *dir;
     int rc;
 
     if (u->job->beta == 0)
@@ -232,9 +233,8 @@ static int open_reference(struct update *u)
     if (!u->job->ref)
         return ral_err_set(u->err, -RAL_EUSAGE,
                            "update.beta over 0 needs --ref CHECKPOINT");
-    char *dir = ral_checkpoint_resolve(u->job->ref, u->err);
-    if (!dir)
-        return -u->err->code;
+    if ((rc = ral_checkpoint_resolve(&dir, u->job->ref, u->err)) < 0)
+        return rc;
     rc = ral_model_open(&u->ref, dir, u->dev, false, u->err);
     if (rc == 0 && memcmp(&u->ref->config, &u->policy.model->config,
                           sizeof u->ref->config))
@@ -326,16 +326,16 @@ static int check_options(struct update *u, size_t ninputs)
     if (j->split && !j->sft)
         return ral_err_set(u->err, -RAL_EUSAGE,
                            "--split names rows, which --sft takes");
-    return j->sft ? ral_optim_check(&j->sft_optim, "sft", u->err)
-                  : ral_optim_check(&j->optim, "update", u->err);
+    return j->sft ? RAL_OPTIM_CHECK("sft", &j->sft_optim, u->err)
+                  : RAL_OPTIM_CHECK("update", &j->optim, u->err);
 }
 
 static int start(struct update *u, size_t ninputs)
 {
     const struct ral_update_job *j = u->job;
     const struct ral_prompt_conf prompts = ral_data_prompts(&j->data);
-    const struct ral_machine_conf machine = ral_job_machine(
-        u->common, j->cpu, j->sft ? j->sft_backward : j->backward);
+    const struct ral_machine_conf machine =
+        ral_job_machine(u->common, j->sft ? j->sft_backward : j->backward);
     int rc;
 
     if ((rc = check_options(u, ninputs)) < 0 ||

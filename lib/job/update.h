@@ -7,7 +7,7 @@
 
 struct ral_update_job {
     struct ral_data_settings data;
-    const char *cpu, *model, *out, *ref;
+    const char *model, *out, *ref;
     const char *split; // of the recipe's rows, with sft; NULL: train
     bool force, allow_stale, sft;
     uint64_t max_record;

@@ -4,24 +4,19 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "conf/recipe.h"
 #include "job/whole.h"
 #include "stream/json.h"
 #include "stream/reader.h"
 
 /* One line of JSON for an item. */
-static int put_line(const struct ral_view_job *job, struct ral_out *o,
+static int put_item(const struct ral_view_job *job, struct ral_out *o,
                     struct ral_buf *line, const struct ral_item *it,
                     struct ral_err *err)
 {
-    int rc;
-
     line->len = 0;
-    rc = ral_item_print(line, it, job->full ? RAL_JSON_FULL : 0);
-    if (rc == 0)
-        rc = ral_buf_put(line, "\n", 1);
-    if (rc < 0)
-        return ral_err_set(err, rc, "record: out of memory");
+    ral_item_print(line, it, job->full ? RAL_JSON_FULL : 0);
+    if (ral_buf_put(line, "\n", 1) < 0)
+        return ral_err_nomem(err, "record");
     return ral_write_all(o->fd, line->data, line->len,
                          o->path ? o->path : "stdout", err);
 }
@@ -52,7 +47,7 @@ static int print(const struct ral_view_job *job, struct ral_reader *r,
 
     while ((rc = ral_reader_next(r, &a, &rec, err)) == 1) {
         if (wanted(job, rec)) {
-            if ((rc = put_line(job, o, &line, rec, err)) < 0)
+            if ((rc = put_item(job, o, &line, rec, err)) < 0)
                 break;
             if (++shown == job->limit)
                 break;
@@ -87,15 +82,15 @@ static int scan(const struct ral_view_job *job, struct ral_reader *r,
     return rc;
 }
 
-static int count(const struct ral_view_job *job, struct ral_reader *r,
-                 struct ral_out *o, struct ral_err *err)
+static int print_count(const struct ral_view_job *job, struct ral_reader *r,
+                       struct ral_out *o, struct ral_err *err)
 {
     struct ral_buf line = {0};
     int rc = scan(job, r, err);
 
     if (rc == 0 && ral_buf_printf(&line, "%llu\n",
                                   (unsigned long long)ral_reader_count(r)) < 0)
-        rc = ral_err_set(err, -RAL_ENOMEM, "out of memory");
+        rc = ral_err_nomem(err, "count");
     if (rc == 0)
         rc = ral_write_all(o->fd, line.data, line.len,
                            o->path ? o->path : "stdout", err);
@@ -107,7 +102,7 @@ static int header(const struct ral_view_job *job, struct ral_reader *r,
                   struct ral_out *o, struct ral_err *err)
 {
     struct ral_buf line = {0};
-    const int rc = put_line(job, o, &line, ral_reader_header(r), err);
+    const int rc = put_item(job, o, &line, ral_reader_header(r), err);
 
     ral_buf_release(&line);
     return rc;
@@ -149,25 +144,16 @@ static int curve(const struct ral_view_job *job, char *const *files, size_t n,
     return rc;
 }
 
-/* One value of a recipe, for scripts. */
 static int get(const struct ral_view_job *job, char *const *files, size_t n,
                struct ral_out *o, struct ral_err *err)
 {
     struct ral_buf text = {0};
     int rc;
 
-    if (n > 1 || (n == 0 && job->sets.n == 0))
-        return ral_err_set(err, -RAL_EUSAGE, "--get KEY takes one recipe");
-    rc = ral_recipe_check(n ? files[0] : NULL, &job->sets, err);
+    if (n != 1)
+        return ral_err_set(err, -RAL_EUSAGE, "--get KEY takes one file");
+    rc = ral_view_get(job, files[0], &text, err);
     if (rc == 0)
-        rc = ral_recipe_get(n ? files[0] : NULL, &job->sets, job->get, &text,
-                            err);
-    if (rc == 0)
-        rc = ral_recipe_default(job->get, &text, err);
-    if (rc == 0)
-        rc = ral_err_set(err, -RAL_EINVAL, "%s: does not set '%s'",
-                         n ? files[0] : "-s", job->get);
-    if (rc > 0)
         rc = ral_write_all(o->fd, text.data, text.len,
                            o->path ? o->path : "stdout", err);
     ral_buf_release(&text);
@@ -207,7 +193,7 @@ static int view(const struct ral_view_job *job, char *const *files, size_t n,
     else if (job->heatmap)
         rc = heatmap(job, r, o, err);
     else if (job->count)
-        rc = count(job, r, o, err);
+        rc = print_count(job, r, o, err);
     else if (job->check)
         rc = scan(job, r, err);
     else
@@ -230,6 +216,9 @@ int ral_view_run(const struct ral_view_job *job, char *const *files, size_t n,
         return ral_err_set(err, -RAL_EUSAGE,
                            "--header, --count, --check, --get, --settings, "
                            "--heatmap and --curve: only one");
+    if (!job->get && (job->where.n || job->last || job->or_else))
+        return ral_err_set(err, -RAL_EUSAGE,
+                           "--where, --last and --default need --get");
     if (png && job->out)
         return ral_err_set(err, -RAL_EUSAGE,
                            "--heatmap and --curve name the output themselves; "

@@ -16,9 +16,12 @@ struct ral_view_job {
     bool header, count, check; // at most one, or one of the next
     const char *heatmap;       // PNG to write
     const char *curve;         // PNG to write, of metrics files
-    const char *get;           // a key of the recipe that is the operand
-    struct ral_list sets;      // overrides of get
     bool settings;             // all that recipes may set
+    const char *get;           // a key of the one file, for scripts
+    struct ral_list sets;      // overrides of a recipe
+    struct ral_list where;     // of the objects that get looks into
+    bool last;                 // get: of the last of them alone
+    const char *or_else;       // get: printed where the key is not set
     bool full;                 // attn and embedded bytes too
     bool part;                 // one shard alone
     const char *record;        // id; NULL: all, of a heat map the first
@@ -33,7 +36,14 @@ struct ral_view_job {
 int ral_view_run(const struct ral_view_job *job, char *const *files, size_t n,
                  struct ral_err *err);
 
-/* Appends the heat map of one group as PNG. */
+/**
+ * Appends the value of job->get in a recipe, a .json or a .jsonl file, or what
+ * stands in for it: lines with their ends.
+ */
+int ral_view_get(const struct ral_view_job *job, const char *path,
+                 struct ral_buf *out, struct ral_err *err);
+
+/* Appends the PNG of one group. */
 int ral_view_heat(const struct ral_view_job *job,
                   const struct ral_stream_info *info, const struct ral_group *g,
                   struct ral_buf *png, struct ral_err *err);

@@ -37,7 +37,7 @@ static int put(struct points *p, double x, double y, struct ral_err *err)
             py = realloc(p->y, cap * sizeof(double));
         }
         if (!py)
-            return ral_err_set(err, -RAL_ENOMEM, "out of memory");
+            return ral_err_nomem(err, "curve");
         p->y = py;
         p->cap = cap;
     }
@@ -61,7 +61,7 @@ static int put_accuracy(struct run *r, const json_t *j, double step,
                json_number_value(accuracy), err);
 }
 
-static int put_line(struct run *r, const json_t *j, struct ral_err *err)
+static int take_metrics(struct run *r, const json_t *j, struct ral_err *err)
 {
     const char *program = json_string_value(json_object_get(j, "program"));
     const double step = json_number_value(json_object_get(j, "step"));
@@ -105,8 +105,8 @@ static int read_run(struct run *r, const char *path, struct ral_err *err)
         json_t *j;
 
         snprintf(where, sizeof where, "%s:%zu", path, ral_lines_number(l));
-        j = ral_json_parse(line, len, where, err);
-        rc = j ? put_line(r, j, err) : -err->code;
+        if ((rc = ral_json_parse(&j, line, len, where, err)) == 0)
+            rc = take_metrics(r, j, err);
         json_decref(j);
     }
     ral_lines_close(l);
@@ -125,8 +125,8 @@ static int join(struct run *r, double offset, struct ral_err *err)
     return rc;
 }
 
-static int draw(struct run *runs, size_t n, struct ral_buf *png,
-                struct ral_err *err)
+static int draw_curves(struct run *runs, size_t n, struct ral_buf *png,
+                       struct ral_err *err)
 {
     struct ral_plot_series series[2 * FILES_MAX];
     struct ral_plot plot = {
@@ -175,7 +175,7 @@ int ral_view_curve(char *const *files, size_t n, struct ral_buf *png,
     for (size_t i = 0; rc == 0 && i < n; i++)
         rc = read_run(&runs[i], files[i], err);
     if (rc == 0)
-        rc = draw(runs, n, png, err);
+        rc = draw_curves(runs, n, png, err);
     for (size_t i = 0; i < n; i++) {
         struct points *p[] = {&runs[i].sft, &runs[i].accuracy, &runs[i].reward};
 

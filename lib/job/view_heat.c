@@ -64,7 +64,7 @@ static int boxes(const struct ral_group *g, struct ral_arena *a,
     if (rc < 0)
         return rc;
     if (!(rect = RAL_NEW(a, struct ral_rect, n + 1)))
-        return ral_err_set(err, -RAL_ENOMEM, "out of memory");
+        return ral_err_nomem(err, "heat map");
     for (size_t i = 0; i < n; i++)
         if (box[i].medium == 0)
             rect[p->n_boxes++] = (struct ral_rect){box[i].x0, box[i].y0,
@@ -73,10 +73,11 @@ static int boxes(const struct ral_group *g, struct ral_arena *a,
     return 0;
 }
 
-static int draw(const struct ral_view_job *job,
-                const struct ral_stream_info *info, const struct ral_group *g,
-                struct ral_image *im, struct ral_arena *a, struct ral_buf *png,
-                struct ral_err *err)
+static int draw_heat(const struct ral_view_job *job,
+                     const struct ral_stream_info *info,
+                     const struct ral_group *g, struct ral_image *im,
+                     struct ral_arena *a, struct ral_buf *png,
+                     struct ral_err *err)
 {
     const struct ral_sample *s = &g->samples[job->sample];
     struct ral_heat_panel panel = {0};
@@ -91,7 +92,7 @@ static int draw(const struct ral_view_job *job,
         return ral_err_set(err, -RAL_EUSAGE, "--token %zu: it has %zu", t,
                            s->T);
     if (!(row = RAL_NEW(a, double, g->P + t)))
-        return ral_err_set(err, -RAL_ENOMEM, "out of memory");
+        return ral_err_nomem(err, "heat map");
     if ((rc = ral_attn_row(info, g->P, s, t, row, err)) < 0 ||
         (rc = cells(info, g, row, a, &panel, &share, err)) < 0 ||
         (rc = boxes(g, a, &panel, err)) < 0 ||
@@ -132,7 +133,7 @@ int ral_view_heat(const struct ral_view_job *job,
         rc = ral_err_set(err, -RAL_EUSAGE, "--sample %lld: it has %zu",
                          (long long)job->sample, g->G);
     else
-        rc = draw(job, info, g, &im, &a, png, err);
+        rc = draw_heat(job, info, g, &im, &a, png, err);
     if (rc < 0)
         ral_err_at(err, "record %s", g->id);
     ral_image_release(&im);

@@ -9,7 +9,6 @@
 #include "job/reward.h"
 #include "job/rollout.h"
 #include "job/update.h"
-#include "reward/rules.h"
 
 struct whole {
     struct ral_init_job init;
@@ -47,14 +46,12 @@ struct whole {
 /* What a table cannot tell, but a run would only find after hours. */
 static int check_values(const struct whole *w, struct ral_err *err)
 {
-    const struct ral_weights *weights = &w->reward.weights;
-    struct ral_rule_set rules = {0};
-    int rc = ral_optim_check(&w->update.sft_optim, "sft", err);
+    int rc = RAL_OPTIM_CHECK("sft", &w->update.sft_optim, err);
 
     if (rc == 0)
-        rc = ral_optim_check(&w->update.optim, "update", err);
-    for (size_t i = 0; rc == 0 && i < weights->n; i++)
-        rc = ral_rule_set_add(&rules, weights->name[i], weights->value[i], err);
+        rc = RAL_OPTIM_CHECK("update", &w->update.optim, err);
+    if (rc == 0)
+        rc = ral_reward_check(&w->reward, err);
     return rc;
 }
 
@@ -89,7 +86,7 @@ int ral_recipe_default(const char *key, struct ral_buf *out,
     if (!*text)
         return 0;
     if (ral_buf_printf(out, "%s\n", text) < 0)
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", key);
+        return ral_err_nomem(err, "%s", key);
     return 1;
 }
 
@@ -105,7 +102,7 @@ int ral_recipe_settings(struct ral_buf *out, struct ral_err *err)
         if (ral_buf_printf(out, "%s\t%s%s\t%s\t%s\t%s\n", s->key,
                            s->name ? "--" : "", s->name ? s->name : "", values,
                            shown, s->help) < 0)
-            return ral_err_set(err, -RAL_ENOMEM, "settings: out of memory");
+            return ral_err_nomem(err, "settings");
     }
     return 0;
 }

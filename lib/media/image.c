@@ -15,8 +15,7 @@ int ral_image_alloc(struct ral_image *im, size_t width, size_t height,
                            "picture of %zux%zu pixels; the limit is %zu", width,
                            height, RAL_IMAGE_MAX_PIXELS);
     if (!(im->rgb = malloc(width * height * 3)))
-        return ral_err_set(err, -RAL_ENOMEM, "out of memory for %zux%zu pixels",
-                           width, height);
+        return ral_err_nomem(err, "%zux%zu pixels", width, height);
     im->width = width;
     im->height = height;
     return 0;

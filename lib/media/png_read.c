@@ -277,7 +277,7 @@ static int read_png(struct png_in *in, struct ral_image *im,
     png_set_packing(in->png);
     png_read_update_info(in->png, in->info);
     if (!(in->row = malloc(png_get_rowbytes(in->png, in->info))))
-        return ral_err_set(in->err, -RAL_ENOMEM, "%s: out of memory", in->name);
+        return ral_err_nomem(in->err, "%s", in->name);
     read_rows(in, im);
     png_read_end(in->png, in->info);
     if (png_get_eXIf_1(in->png, in->info, &exif_len, &exif))
@@ -306,7 +306,7 @@ int ral_image_read(struct ral_image *im, const uint8_t *bytes, size_t len,
     if (in.png && (in.info = png_create_info_struct(in.png)))
         rc = read_png(&in, im, &orientation);
     else
-        rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", name);
+        rc = ral_err_nomem(err, "%s", name);
     png_destroy_read_struct(&in.png, &in.info, NULL);
     free(in.row);
     if (rc == 0 && (rc = ral_image_orient(im, orientation, err)) < 0)

@@ -182,7 +182,7 @@ static int pass_rows(const struct ral_image *in, size_t w,
         return rc;
     if (taps_make(&t, in->width, w) < 0) {
         ral_image_release(out);
-        return ral_err_set(err, -RAL_ENOMEM, "resize: out of memory");
+        return ral_err_nomem(err, "resize");
     }
     along_rows(in, &t, out);
     taps_release(&t);
@@ -200,13 +200,13 @@ static int pass_columns(const struct ral_image *in, size_t h,
         return rc;
     if (taps_make(&t, in->height, h) < 0) {
         ral_image_release(out);
-        return ral_err_set(err, -RAL_ENOMEM, "resize: out of memory");
+        return ral_err_nomem(err, "resize");
     }
     if ((acc = malloc(3 * in->width * sizeof *acc))) {
         along_columns(in, &t, out, acc);
     } else {
         ral_image_release(out);
-        rc = ral_err_set(err, -RAL_ENOMEM, "resize: out of memory");
+        rc = ral_err_nomem(err, "resize");
     }
     free(acc);
     taps_release(&t);

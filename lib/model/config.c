@@ -268,13 +268,12 @@ static int read_all(struct ral_config *c, const json_t *top, const char *path,
 int ral_config_read(struct ral_config *c, const char *path,
                     struct ral_err *err)
 {
-    json_t *top = ral_json_file(path, err);
-    int rc;
+    json_t *top;
+    int rc = ral_json_file(&top, path, err);
 
     memset(c, 0, sizeof(*c));
-    if (!top)
-        return -err->code;
-    rc = read_all(c, top, path, err);
+    if (rc == 0)
+        rc = read_all(c, top, path, err);
     json_decref(top);
     return rc;
 }

@@ -1,4 +1,4 @@
-/* lib/prompt/medium.c - a picture's file to the patches that the tower takes. */
+/* lib/prompt/medium.c - a picture's file to patches for the tower. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,7 +33,7 @@ int ral_medium_read(struct ral_image *im, const struct ral_media_ref *ref,
         return decode(im, ref, ref->bytes, ref->n_bytes, ref->path, digest,
                       err);
     if (!(path = ral_path_join(root, ref->path)))
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", ref->path);
+        return ral_err_nomem(err, "%s", ref->path);
     if ((rc = ral_map_open(&file, path, err)) == 0)
         rc = decode(im, ref, file.data, file.len, path, digest, err);
     ral_map_close(&file);
@@ -88,9 +88,7 @@ static int settle(struct ral_media_ref *ref, const struct ral_visual *v,
     ref->width = (uint32_t)raw->width;
     ref->height = (uint32_t)raw->height;
     ref->seconds = v->seconds;
-    return ref->digest ? 0
-                       : ral_err_set(err, -RAL_ENOMEM, "%s: out of memory",
-                                     ref->path);
+    return ref->digest ? 0 : ral_err_nomem(err, "%s", ref->path);
 }
 
 int ral_medium_load(struct ral_visual *v, struct ral_media_ref *ref,
@@ -104,7 +102,7 @@ int ral_medium_load(struct ral_visual *v, struct ral_media_ref *ref,
     if (rc == 0 && (rc = fit(&raw, p, &sized, err)) < 0)
         ral_err_at(err, "%s", ref->path);
     if (rc == 0 && (rc = cut(v, &sized, &p->spec, a)) < 0)
-        ral_err_set(err, rc, "%s: out of memory", ref->path);
+        ral_err_nomem(err, "%s", ref->path);
     if (rc == 0)
         rc = settle(ref, v, &raw, digest, a, err);
     ral_image_release(&raw);

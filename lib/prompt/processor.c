@@ -91,18 +91,15 @@ static int open_preprocessor(struct ral_processor *p, const char *dir,
     int rc = 0;
 
     if (!nested || !plain)
-        rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", dir);
+        rc = ral_err_nomem(err, "%s", dir);
     if (rc == 0 && access(nested, F_OK) == 0) {
-        if (!(j = ral_json_file(nested, err)))
-            rc = -err->code;
-        else if ((inner = json_object_get(j, "image_processor")))
+        if ((rc = ral_json_file(&j, nested, err)) == 0 &&
+            (inner = json_object_get(j, "image_processor")))
             rc = read_preprocessor(p, inner, nested, err);
     }
     if (rc == 0 && !inner) {
         json_decref(j);
-        if (!(j = ral_json_file(plain, err)))
-            rc = -err->code;
-        else
+        if ((rc = ral_json_file(&j, plain, err)) == 0)
             rc = read_preprocessor(p, j, plain, err);
     }
     json_decref(j);
@@ -134,10 +131,9 @@ static int open_generation(struct ral_processor *p, const char *dir,
     int rc = 0;
 
     if (!path)
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", dir);
+        return ral_err_nomem(err, "%s", dir);
     if (access(path, F_OK) == 0) {
-        if (!(j = ral_json_file(path, err)))
-            rc = -err->code;
+        rc = ral_json_file(&j, path, err);
         eos = json_object_get(j, "eos_token_id");
         if (json_is_integer(eos))
             rc = add_stop(p, eos, path, err);
@@ -161,7 +157,7 @@ static int open_tokenizer(struct ral_processor *p, const char *dir,
     int rc;
 
     if (!path)
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", dir);
+        return ral_err_nomem(err, "%s", dir);
     if ((rc = ral_tokenizer_open(&p->tokenizer, path, err)) == 0) {
         const size_t size = ral_tokenizer_size(p->tokenizer);
 

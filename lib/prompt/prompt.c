@@ -6,11 +6,6 @@
 
 #include "text/content.h"
 
-static int out_of_memory(struct ral_err *err, const char *where)
-{
-    return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", where);
-}
-
 static bool is_role(const json_t *message, const char *role)
 {
     const char *r = json_string_value(json_object_get(message, "role"));
@@ -76,7 +71,7 @@ static int split_response(struct ral_prompt *out,
     }
     out->owned = json_copy((json_t *)(uintptr_t)all);
     if (!out->owned || json_array_remove(out->owned, n - 1) < 0)
-        return out_of_memory(err, where);
+        return ral_err_nomem(err, "%s", where);
     out->messages = out->owned;
     return message_text(last, where, text, err);
 }
@@ -108,7 +103,7 @@ static int load_media(struct ral_prompt *out, const struct ral_processor *p,
     out->media = RAL_ZNEW(a, struct ral_media_ref, n + 1);
     out->visual = RAL_ZNEW(a, struct ral_visual, n + 1);
     if (!out->media || !out->visual)
-        return out_of_memory(err, where);
+        return ral_err_nomem(err, "%s", where);
     json_array_foreach(out->messages, i, message) {
         json_array_foreach(json_object_get(message, "content"), j, item) {
             const size_t k = out->nvisual;
@@ -148,7 +143,7 @@ static int expand(struct ral_prompt *out, const struct ral_processor *p,
     for (size_t i = 0; i < out->nvisual; i++)
         total += tokens(&out->visual[i], p) - 1;
     if (!(out->ids = RAL_NEW(a, int32_t, total)))
-        return out_of_memory(err, where);
+        return ral_err_nomem(err, "%s", where);
     for (size_t i = 0; i < ids->n; i++) {
         size_t copies = 1;
 
@@ -180,7 +175,7 @@ static int encode_response(struct ral_prompt *out,
     if (rc < 0) {
         rc = ral_err_at(err, "%s: response", where);
     } else if (!(out->response = RAL_NEW(a, int32_t, ids.n + 1))) {
-        rc = out_of_memory(err, where);
+        rc = ral_err_nomem(err, "%s", where);
     } else {
         if (ids.n)
             memcpy(out->response, ids.id, ids.n * sizeof *ids.id);

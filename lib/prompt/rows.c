@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/rng.h"
 #include "data/jsonl.h"
+#include "data/where.h"
 
 enum { LINE_MAX_BYTES = 64 << 20 };
 
@@ -44,20 +45,11 @@ struct ral_rows {
 /* A copy that can be read back and forth, gone when it is closed. */
 static int spool(struct ral_rows *r, int from, struct ral_err *err)
 {
-    const char *dir = getenv("TMPDIR");
-    char *path = ral_path_join(dir && *dir ? dir : "/tmp", "ral-rows-XXXXXX");
-    const int fd = path ? mkostemp(path, O_CLOEXEC) : -1;
+    const int fd = ral_spool_open(err);
     char buf[65536];
     ptrdiff_t got;
-    int rc = 0;
+    int rc = fd < 0 ? fd : 0;
 
-    if (!path)
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", r->name);
-    if (fd < 0)
-        rc = ral_err_errno(err, "%s: cannot make a temporary file", path);
-    else
-        unlink(path);
-    free(path);
     while (rc == 0 &&
            (got = ral_read_some(from, buf, sizeof buf, r->name, err)) != 0)
         rc = got < 0 ? (int)got
@@ -90,68 +82,6 @@ static int open_lines(struct ral_rows *r, struct ral_err *err)
     return rc;
 }
 
-/* A field as the text that where compares with. */
-static bool field_is(const json_t *v, const char *text, size_t n)
-{
-    char num[32];
-
-    if (json_is_string(v))
-        return json_string_length(v) == n &&
-               !memcmp(json_string_value(v), text, n);
-    if (json_is_integer(v))
-        snprintf(num, sizeof num, "%lld", (long long)json_integer_value(v));
-    else if (json_is_real(v))
-        snprintf(num, sizeof num, "%.17g", json_real_value(v));
-    else if (json_is_boolean(v))
-        snprintf(num, sizeof num, "%s", json_is_true(v) ? "true" : "false");
-    else
-        return false;
-    return strlen(num) == n && !memcmp(num, text, n);
-}
-
-static bool condition(const json_t *row, const char *where)
-{
-    const char *eq = strchr(where, '='), *v = eq + 1;
-    const bool not = eq > where && eq[-1] == '!';
-    char key[256];
-    const json_t *field;
-    bool any = false;
-
-    snprintf(key, sizeof key, "%.*s", (int)(eq - where - not), where);
-    field = json_object_get(row, key);
-    for (;;) {
-        const char *comma = strchrnul(v, ',');
-
-        any |= field_is(field, v, (size_t)(comma - v));
-        if (!*comma)
-            break;
-        v = comma + 1;
-    }
-    return any != not;
-}
-
-static bool passes(const struct ral_rows *r, const json_t *row)
-{
-    for (size_t i = 0; i < r->conf.nwhere; i++)
-        if (!condition(row, r->conf.where[i]))
-            return false;
-    return true;
-}
-
-static int check_where(const struct ral_rows_conf *c, struct ral_err *err)
-{
-    for (size_t i = 0; i < c->nwhere; i++) {
-        const char *eq = strchr(c->where[i], '=');
-
-        if (!eq || eq == c->where[i] || eq - c->where[i] > 200)
-            return ral_err_set(err, -RAL_EUSAGE,
-                               "where '%s': must be key=value,value or "
-                               "key!=value,value",
-                               c->where[i]);
-    }
-    return 0;
-}
-
 static int grow(void **p, size_t n, size_t *cap, size_t size,
                 struct ral_err *err)
 {
@@ -161,7 +91,7 @@ static int grow(void **p, size_t n, size_t *cap, size_t size,
     if (n < *cap)
         return 0;
     if (!(q = realloc(*p, more * size)))
-        return ral_err_set(err, -RAL_ENOMEM, "out of memory for %zu rows", n);
+        return ral_err_nomem(err, "%zu rows", n);
     *p = q;
     *cap = more;
     return 0;
@@ -202,11 +132,12 @@ static int parse(struct ral_rows *r, const char *line, size_t len,
                  size_t number, struct ral_err *err)
 {
     char where[512];
+    int rc;
 
     json_decref(r->json);
     snprintf(where, sizeof where, "%s:%zu", r->name, number);
-    if (!(r->json = ral_json_parse(line, len, where, err)))
-        return -err->code;
+    if ((rc = ral_json_parse(&r->json, line, len, where, err)) < 0)
+        return rc;
     return check_row(r, r->json, number, err);
 }
 
@@ -247,7 +178,7 @@ static int note(struct ral_rows *r, const char *line, size_t len,
         return rc;
     id = row_id(r, r->json, line, len);
     r->seen[r->all++] = (struct seen){XXH3_64bits(id, strlen(id)), number};
-    if (passes(r, r->json))
+    if (ral_where_holds(r->json, r->conf.where, r->conf.nwhere))
         r->place[r->n++] =
             (struct place){ral_lines_offset(r->lines), number};
     return 0;
@@ -302,11 +233,11 @@ int ral_rows_open(struct ral_rows **out, const struct ral_rows_conf *conf,
     *out = NULL;
     if (!r || !(r->name = strdup(pipe ? "stdin" : conf->path))) {
         free(r);
-        return ral_err_set(err, -RAL_ENOMEM, "rows: out of memory");
+        return ral_err_nomem(err, "rows");
     }
     r->conf = *conf;
     r->epoch = UINT64_MAX;
-    if ((rc = check_where(conf, err)) < 0 ||
+    if ((rc = ral_where_check(conf->where, conf->nwhere, err)) < 0 ||
         (rc = open_lines(r, err)) < 0 ||
         (rc = read_index(r, err)) < 0) {
         ral_rows_close(r);
@@ -314,7 +245,7 @@ int ral_rows_open(struct ral_rows **out, const struct ral_rows_conf *conf,
     }
     if (conf->draw && !(r->order = malloc(r->n * sizeof *r->order))) {
         ral_rows_close(r);
-        return ral_err_set(err, -RAL_ENOMEM, "rows: out of memory");
+        return ral_err_nomem(err, "rows");
     }
     bound(r);
     *out = r;

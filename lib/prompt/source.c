@@ -88,7 +88,7 @@ int ral_source_find(struct ral_source *s, const struct ral_data_settings *d,
     s->where = malloc((s->rows.nwhere + 1) * sizeof *s->where);
     s->root = media_root(d->media_root, s->rows.path);
     if (!s->where || !s->root)
-        return ral_err_set(err, -RAL_ENOMEM, "out of memory");
+        return ral_err_nomem(err, "rows");
     for (size_t i = 0; i < s->rows.nwhere; i++)
         s->where[i] = i < d->where.n ? d->where.item[i]
                                      : own->item[i - d->where.n];

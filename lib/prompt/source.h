@@ -17,8 +17,8 @@ struct ral_source {
  * The operand, under data.where; without one the recipe's file of the split,
  * under data.where and that split's own conditions; without that stdin.
  *
- * @param split  "train", "sft" (data.sft, or the training rows), "validation"
- *               or "test" as asked for with --split, which excludes an operand
+ * @param split  of RAL_SPLIT_WORDS (sft: data.sft, or the training rows)
+ *               as asked for with --split, which excludes an operand
  *               and needs its file; NULL: usual
  * @param d      outlives the source, as does operand
  */

@@ -1,79 +1,84 @@
-/* lib/rl/advantage.c - group-relative advantages. */
+/* lib/rl/advantage.c - advantages: a baseline and a scale. */
 #include "rl/advantage.h"
 
 #include <math.h>
-#include <stdbool.h>
-#include <string.h>
 
-static const char *const names[] = {"group", "batch", "none"};
-
-int ral_scale_parse(enum ral_scale *out, const char *name, struct ral_err *err)
+void ral_spread_add(struct ral_spread *s, double x)
 {
-    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
-        if (!strcmp(name, names[i])) {
-            *out = (enum ral_scale)i;
-            return 0;
-        }
-    }
-    return ral_err_set(err, -RAL_EUSAGE,
-                       "scale_rewards '%s': use group, batch or none", name);
+    const double d = x - s->mean;
+
+    s->mean += d / (double)++s->n;
+    s->square += d * (x - s->mean);
 }
 
-static double mean(size_t n, const double *x)
+double ral_spread_std(const struct ral_spread *s)
 {
-    double sum = 0;
-
-    for (size_t i = 0; i < n; i++)
-        sum += x[i];
-    return n ? sum / (double)n : 0;
+    return s->n > 1 ? sqrt(s->square / (double)(s->n - 1)) : 0;
 }
 
-double ral_sample_std(size_t n, const double *x)
+bool ral_advantage_waits(const struct ral_advantage *how)
 {
-    const double m = mean(n, x);
-    double sum = 0;
-
-    for (size_t i = 0; i < n; i++)
-        sum += (x[i] - m) * (x[i] - m);
-    return n > 1 ? sqrt(sum / (double)(n - 1)) : 0;
+    return how->baseline == RAL_BASELINE_BATCH || how->scale == RAL_SCALE_BATCH;
 }
 
-/* The mean of equal numbers may differ from them in the last bit, and the
- * deviation with it: asked for directly, so that the answer is exactly 0. */
-static bool all_equal(size_t n, const double *x)
+bool ral_rewards_flat(size_t G, const double *reward)
 {
-    for (size_t i = 1; i < n; i++)
-        if (x[i] != x[0])
+    for (size_t i = 1; i < G; i++)
+        if (reward[i] != reward[0])
             return false;
     return true;
 }
 
-static void centre(size_t G, const double *reward, double divisor, double *adv)
+static double sum(size_t n, const double *x)
 {
-    const bool flat = all_equal(G, reward);
-    const double m = mean(G, reward);
+    double s = 0;
 
-    for (size_t i = 0; i < G; i++)
-        adv[i] = flat ? 0 : (reward[i] - m) / divisor;
+    for (size_t i = 0; i < n; i++)
+        s += x[i];
+    return s;
 }
 
-void ral_advantage(enum ral_scale scale, size_t groups, const size_t *G,
+/* Of rewards that differ, so G > 1; in two passes, for the mean is known. */
+static double group_std(size_t G, const double *reward, double mean)
+{
+    double squares = 0;
+
+    for (size_t i = 0; i < G; i++)
+        squares += (reward[i] - mean) * (reward[i] - mean);
+    return sqrt(squares / (double)(G - 1));
+}
+
+void ral_advantage(const struct ral_advantage *how,
+                   const struct ral_spread *batch, size_t G,
                    const double *reward, double *adv)
 {
-    double std = 0;
-    size_t n = 0;
+    const bool flat = ral_rewards_flat(G, reward);
+    const double total = sum(G, reward), mean = total / (double)G;
+    double divisor = 1;
 
-    if (scale == RAL_SCALE_BATCH) {
-        for (size_t g = 0; g < groups; g++)
-            n += G[g];
-        std = ral_sample_std(n, reward);
-    }
-    for (size_t g = 0; g < groups; g++) {
-        if (scale == RAL_SCALE_GROUP)
-            std = ral_sample_std(G[g], reward);
-        centre(G[g], reward,
-               scale == RAL_SCALE_NONE ? 1 : std + RAL_ADVANTAGE_EPS, adv);
-        reward += G[g];
-        adv += G[g];
+    // equal numbers may differ from their mean in the last bit
+    if (how->scale == RAL_SCALE_GROUP && !flat)
+        divisor = group_std(G, reward, mean) + RAL_ADVANTAGE_EPS;
+    else if (how->scale == RAL_SCALE_BATCH && batch->square > 0)
+        divisor = ral_spread_std(batch) + RAL_ADVANTAGE_EPS;
+    for (size_t i = 0; i < G; i++) {
+        const double r = reward[i];
+        double a = 0;
+
+        switch (how->baseline) {
+        case RAL_BASELINE_GROUP:
+            a = flat ? 0 : r - mean;
+            break;
+        case RAL_BASELINE_LEAVE_ONE_OUT:
+            a = flat ? 0 : r - (total - r) / (double)(G - 1);
+            break;
+        case RAL_BASELINE_BATCH:
+            a = r - batch->mean;
+            break;
+        case RAL_BASELINE_NONE:
+            a = r;
+            break;
+        }
+        adv[i] = a / divisor;
     }
 }

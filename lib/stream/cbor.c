@@ -11,29 +11,28 @@ enum { HEAD = 9 }; // bytes of the longest head
 /* Appends a head that a libcbor function writes into room of HEAD bytes. */
 #define PUT(b, call)                                                           \
     do {                                                                       \
-        const int rc_ = ral_buf_reserve(b, HEAD);                              \
-        if (rc_ < 0)                                                           \
-            return rc_;                                                        \
-        unsigned char *at = (b)->data + (b)->len;                              \
-        (b)->len += (call);                                                    \
+        if (ral_buf_reserve(b, HEAD) == 0) {                                   \
+            unsigned char *at = (b)->data + (b)->len;                          \
+            (b)->len += (call);                                                \
+        }                                                                      \
     } while (0)
 
 int ral_cbor_map(struct ral_buf *b, size_t n)
 {
     PUT(b, cbor_encode_map_start(n, at, HEAD));
-    return 0;
+    return b->failed;
 }
 
 int ral_cbor_array(struct ral_buf *b, size_t n)
 {
     PUT(b, cbor_encode_array_start(n, at, HEAD));
-    return 0;
+    return b->failed;
 }
 
 int ral_cbor_uint(struct ral_buf *b, uint64_t v)
 {
     PUT(b, cbor_encode_uint(v, at, HEAD));
-    return 0;
+    return b->failed;
 }
 
 int ral_cbor_int(struct ral_buf *b, int64_t v)
@@ -41,72 +40,63 @@ int ral_cbor_int(struct ral_buf *b, int64_t v)
     if (v >= 0)
         return ral_cbor_uint(b, (uint64_t)v);
     PUT(b, cbor_encode_negint((uint64_t)(-1 - v), at, HEAD));
-    return 0;
+    return b->failed;
 }
 
 int ral_cbor_double(struct ral_buf *b, double v)
 {
     PUT(b, cbor_encode_double(v, at, HEAD));
-    return 0;
+    return b->failed;
 }
 
 int ral_cbor_bool(struct ral_buf *b, bool v)
 {
     PUT(b, cbor_encode_bool(v, at, HEAD));
-    return 0;
+    return b->failed;
 }
 
 int ral_cbor_null(struct ral_buf *b)
 {
     PUT(b, cbor_encode_null(at, HEAD));
-    return 0;
+    return b->failed;
 }
 
 int ral_cbor_bytes(struct ral_buf *b, const void *p, size_t n)
 {
-    const size_t len = b->len;
-    int rc;
-
     PUT(b, cbor_encode_bytestring_start(n, at, HEAD));
-    if ((rc = ral_buf_put(b, p, n)) < 0)
-        b->len = len;
-    return rc;
+    return ral_buf_put(b, p, n);
 }
 
 int ral_cbor_text(struct ral_buf *b, const char *s, size_t n)
 {
-    const size_t len = b->len;
-    int rc;
-
     if (ral_cbor_text_valid(s, n) != n)
-        return -RAL_EINVAL;
+        return ral_buf_fail(b, -RAL_EINVAL);
     PUT(b, cbor_encode_string_start(n, at, HEAD));
-    if ((rc = ral_buf_put(b, s, n)) < 0)
-        b->len = len;
-    return rc;
+    return ral_buf_put(b, s, n);
 }
 
 int ral_cbor_text_lossy(struct ral_buf *b, const char *s, size_t n)
 {
     struct ral_buf t = {0};
-    int rc = 0;
 
-    while (rc == 0 && n) {
+    while (n) {
         const size_t good = ral_cbor_text_valid(s, n);
 
-        rc = ral_buf_put(&t, s, good);
+        ral_buf_put(&t, s, good);
         s += good;
         n -= good;
-        if (rc == 0 && n) {
-            rc = ral_buf_put(&t, "\xef\xbf\xbd", 3);
+        if (n) {
+            ral_buf_put(&t, "\xef\xbf\xbd", 3);
             s++;
             n--;
         }
     }
-    if (rc == 0)
-        rc = ral_cbor_text(b, (const char *)t.data, t.len);
+    if (t.failed)
+        ral_buf_fail(b, t.failed);
+    else
+        ral_cbor_text(b, (const char *)t.data, t.len);
     ral_buf_release(&t);
-    return rc;
+    return b->failed;
 }
 
 int ral_cbor_key(struct ral_buf *b, const char *key)
@@ -114,25 +104,46 @@ int ral_cbor_key(struct ral_buf *b, const char *key)
     return ral_cbor_text(b, key, strlen(key));
 }
 
+int ral_cbor_pair_uint(struct ral_buf *b, const char *key, uint64_t v)
+{
+    ral_cbor_key(b, key);
+    return ral_cbor_uint(b, v);
+}
+
+int ral_cbor_pair_int(struct ral_buf *b, const char *key, int64_t v)
+{
+    ral_cbor_key(b, key);
+    return ral_cbor_int(b, v);
+}
+
+int ral_cbor_pair_double(struct ral_buf *b, const char *key, double v)
+{
+    ral_cbor_key(b, key);
+    return ral_cbor_double(b, v);
+}
+
+int ral_cbor_pair_text(struct ral_buf *b, const char *key, const char *s)
+{
+    ral_cbor_key(b, key);
+    return ral_cbor_text_lossy(b, s, strlen(s));
+}
+
 static int typed(struct ral_buf *b, unsigned tag, const void *p, size_t n)
 {
-    const size_t len = b->len;
-    int rc;
-
+    if (n > SIZE_MAX / 4)
+        return ral_buf_fail(b, -RAL_ENOMEM);
     PUT(b, cbor_encode_tag(tag, at, HEAD));
-    if ((rc = ral_cbor_bytes(b, p, n)) < 0)
-        b->len = len;
-    return rc;
+    return ral_cbor_bytes(b, p, 4 * n);
 }
 
 int ral_cbor_f32s(struct ral_buf *b, const float *v, size_t n)
 {
-    return n > SIZE_MAX / 4 ? -RAL_ENOMEM : typed(b, 85, v, 4 * n);
+    return typed(b, 85, v, n);
 }
 
 int ral_cbor_i32s(struct ral_buf *b, const int32_t *v, size_t n)
 {
-    return n > SIZE_MAX / 4 ? -RAL_ENOMEM : typed(b, 78, v, 4 * n);
+    return typed(b, 78, v, n);
 }
 
 /* IEEE binary16, round to nearest even; overflow gives infinity. */
@@ -162,18 +173,14 @@ static uint16_t to_f16(float f)
 
 int ral_cbor_f16s(struct ral_buf *b, const float *v, size_t n)
 {
-    const size_t len = b->len;
     uint8_t *p;
-    int rc;
 
     if (n > SIZE_MAX / 8)
-        return -RAL_ENOMEM;
+        return ral_buf_fail(b, -RAL_ENOMEM);
     PUT(b, cbor_encode_tag(84, at, HEAD));
-    if ((rc = ral_buf_reserve(b, HEAD + 2 * n)) < 0) {
-        b->len = len;
-        return rc;
-    }
-    b->len += cbor_encode_bytestring_start(2 * n, b->data + b->len, HEAD);
+    PUT(b, cbor_encode_bytestring_start(2 * n, at, HEAD));
+    if (ral_buf_reserve(b, 2 * n) < 0)
+        return b->failed;
     p = b->data + b->len;
     for (size_t i = 0; i < n; i++) {
         const uint16_t h = to_f16(v[i]);

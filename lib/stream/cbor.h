@@ -11,9 +11,7 @@
 /**
  * Each appends one item, or the head of one, in its shortest form, but floats
  * always as f64: a reward's bytes do not depend on its value. They return 0
- * or -RAL_ENOMEM, and leave the buffer as it was on failure. Negative codes
- * may be gathered by rc |= ..., one call a statement (the operands of | have
- * no order), and tested once at the end.
+ * or the buffer's first failure, -RAL_ENOMEM or -RAL_EINVAL: base/buf.h.
  */
 int ral_cbor_map(struct ral_buf *b, size_t n);   // n pairs follow
 int ral_cbor_array(struct ral_buf *b, size_t n); // n items follow
@@ -27,6 +25,11 @@ int ral_cbor_bytes(struct ral_buf *b, const void *p, size_t n);
 int ral_cbor_text(struct ral_buf *b, const char *s, size_t n);
 int ral_cbor_text_lossy(struct ral_buf *b, const char *s, size_t n);
 int ral_cbor_key(struct ral_buf *b, const char *key); // a NUL-ended text
+/* A key and its value; text of a NUL-ended string, lossy. */
+int ral_cbor_pair_uint(struct ral_buf *b, const char *key, uint64_t v);
+int ral_cbor_pair_int(struct ral_buf *b, const char *key, int64_t v);
+int ral_cbor_pair_double(struct ral_buf *b, const char *key, double v);
+int ral_cbor_pair_text(struct ral_buf *b, const char *key, const char *s);
 /* Typed arrays, RFC 8746: tags 85, 84 (rounded to nearest even), 78. */
 int ral_cbor_f32s(struct ral_buf *b, const float *v, size_t n);
 int ral_cbor_f16s(struct ral_buf *b, const float *v, size_t n);

@@ -9,15 +9,17 @@ struct inner {
     size_t n;
 };
 
-static int put_value(struct ral_buf *out, const struct ral_edit *e)
+static void put_value(struct ral_buf *out, const struct ral_edit *e)
 {
     switch (e->type) {
     case RAL_EDIT_F64:
-        return ral_cbor_double(out, e->num);
+        ral_cbor_double(out, e->num);
+        break;
     case RAL_EDIT_TEXT:
-        return ral_cbor_key(out, e->text);
+        ral_cbor_key(out, e->text);
+        break;
     default:
-        return ral_cbor_raw(out, e->raw, e->raw_len);
+        ral_cbor_raw(out, e->raw, e->raw_len);
     }
 }
 
@@ -46,55 +48,53 @@ static size_t count(const struct ral_item *map, struct ral_edits edits)
     return n;
 }
 
-static int copy(struct ral_buf *out, const struct ral_item *map,
-                struct ral_edits edits, const struct inner *in);
+static void copy(struct ral_buf *out, const struct ral_item *map,
+                 struct ral_edits edits, const struct inner *in);
 
-static int copy_samples(struct ral_buf *out, const struct ral_item *list,
-                        const struct inner *in)
+static void copy_samples(struct ral_buf *out, const struct ral_item *list,
+                         const struct inner *in)
 {
-    int rc = ral_cbor_array(out, list->n);
-
-    for (size_t i = 0; rc == 0 && i < list->n; i++)
-        rc = copy(out, &list->child[i], in->sample[i], NULL);
-    return rc;
+    ral_cbor_array(out, list->n);
+    for (size_t i = 0; i < list->n; i++)
+        copy(out, &list->child[i], in->sample[i], NULL);
 }
 
-static int copy(struct ral_buf *out, const struct ral_item *map,
-                struct ral_edits edits, const struct inner *in)
+static void copy(struct ral_buf *out, const struct ral_item *map,
+                 struct ral_edits edits, const struct inner *in)
 {
-    int rc = ral_cbor_map(out, count(map, edits));
-
-    for (size_t i = 0; rc == 0 && i < map->n; i++) {
+    ral_cbor_map(out, count(map, edits));
+    for (size_t i = 0; i < map->n; i++) {
         const struct ral_item *key = &map->child[2 * i], *value = key + 1;
         const struct ral_edit *e = find(key, edits);
 
         if (e && e->type == RAL_EDIT_DROP)
             continue;
-        if ((rc = ral_cbor_raw(out, key->raw, key->raw_len)) < 0)
-            break;
+        ral_cbor_raw(out, key->raw, key->raw_len);
         if (e)
-            rc = put_value(out, e);
+            put_value(out, e);
         else if (in && ral_item_is(key, "samples"))
-            rc = copy_samples(out, value, in);
+            copy_samples(out, value, in);
         else
-            rc = ral_cbor_raw(out, value->raw, value->raw_len);
+            ral_cbor_raw(out, value->raw, value->raw_len);
     }
-    for (size_t i = 0; rc == 0 && i < edits.n; i++) {
+    for (size_t i = 0; i < edits.n; i++) {
         const struct ral_edit *e = &edits.edit[i];
 
-        if (e->type != RAL_EDIT_DROP && !ral_item_get(map, e->key) &&
-            (rc = ral_cbor_key(out, e->key)) == 0)
-            rc = put_value(out, e);
+        if (e->type != RAL_EDIT_DROP && !ral_item_get(map, e->key)) {
+            ral_cbor_key(out, e->key);
+            put_value(out, e);
+        }
     }
-    return rc;
 }
 
-static int fail(struct ral_buf *out, size_t len, int rc, struct ral_err *err)
+static int fail(struct ral_buf *out, size_t len, struct ral_err *err)
 {
-    out->len = len;
-    return ral_err_set(err, rc,
-                       rc == -RAL_ENOMEM ? "record: out of memory"
-                                         : "record: a new text is not UTF-8");
+    const int rc = out->failed;
+
+    ral_buf_cut(out, len);
+    if (rc == -RAL_ENOMEM)
+        return ral_err_nomem(err, "record");
+    return ral_err_set(err, rc, "record: a new text is not UTF-8");
 }
 
 int ral_map_replace(struct ral_buf *out, const struct ral_item *map,
@@ -110,7 +110,6 @@ int ral_record_replace(struct ral_buf *out, const struct ral_item *rec,
     const struct ral_item *list = ral_item_get(rec, "samples");
     const struct inner in = {sample, n_samples};
     const size_t len = out->len;
-    int rc;
 
     if (rec->type != RAL_ITEM_MAP)
         return ral_err_set(err, -RAL_EINVAL, "record: not a map");
@@ -123,6 +122,6 @@ int ral_record_replace(struct ral_buf *out, const struct ral_item *rec,
                 return ral_err_set(err, -RAL_EINVAL,
                                    "record: samples[%zu] is not a map", i);
     }
-    rc = copy(out, rec, top, sample ? &in : NULL);
-    return rc ? fail(out, len, rc, err) : 0;
+    copy(out, rec, top, sample ? &in : NULL);
+    return out->failed ? fail(out, len, err) : 0;
 }

@@ -8,11 +8,6 @@
 #include "base/buf.h"
 #include "stream/json.h"
 
-static int no_memory(struct ral_err *err)
-{
-    return ral_err_set(err, -RAL_ENOMEM, "out of memory");
-}
-
 /* A text without NUL, or a whole number as text; anything else is none. */
 static int read_label(const struct ral_item *it, const char **out,
                       struct ral_arena *a, struct ral_err *err)
@@ -31,7 +26,7 @@ static int read_label(const struct ral_item *it, const char **out,
     } else {
         return 0;
     }
-    return *out ? 0 : no_memory(err);
+    return *out ? 0 : ral_err_nomem(err, "fields of a row");
 }
 
 static int read_choices(struct ral_fields *f, const struct ral_item *list,
@@ -46,7 +41,7 @@ static int read_choices(struct ral_fields *f, const struct ral_item *list,
         if (list->child[i].type != RAL_ITEM_TEXT)
             return 0;
     if (!(choice = RAL_NEW(a, const char *, list->n + 1)))
-        return no_memory(err);
+        return ral_err_nomem(err, "fields of a row");
     for (size_t i = 0; i < list->n; i++)
         if ((rc = ral_item_string(&list->child[i], "choices", a, &choice[i],
                                   err)) < 0)
@@ -89,7 +84,7 @@ int ral_fields_json(struct ral_fields *f, const json_t *row,
     if (rc == -RAL_EINVAL)
         return ral_err_set(err, rc, "the row is nested too deep");
     if (!bytes)
-        return no_memory(err);
+        return ral_err_nomem(err, "fields of a row");
     if ((rc = ral_item_decode(&item, bytes, n, a, err)) < 0)
         return rc;
     return ral_fields_read(f, item, a, err);
@@ -168,7 +163,7 @@ int ral_fields_boxes(const struct ral_fields *f, struct ral_box **box,
                            "boxes: %zu of them; the most is %d", list->n,
                            RAL_BOXES_MAX);
     if (!(*box = RAL_NEW(a, struct ral_box, list->n + 1)))
-        return no_memory(err);
+        return ral_err_nomem(err, "fields of a row");
     for (size_t i = 0; i < list->n; i++)
         if ((rc = read_box(&list->child[i], i, &(*box)[i], a, err)) < 0)
             return rc;

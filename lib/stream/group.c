@@ -270,7 +270,7 @@ static int read_media(struct ral_group *g, struct ral_arena *a,
         return ral_err_set(err, -RAL_EINVAL, "media is no list");
     g->n_media = g->media->n;
     if (!(m = RAL_ZNEW(a, struct ral_media_ref, g->n_media + 1)))
-        return ral_err_set(err, -RAL_ENOMEM, "out of memory");
+        return ral_err_nomem(err, "media");
     for (size_t i = 0; i < g->n_media; i++)
         if ((rc = read_medium(&m[i], &g->media->child[i], a, err)) < 0)
             return ral_err_at(err, "media[%zu]", i);
@@ -294,7 +294,7 @@ static int read_samples(struct ral_group *g, const struct ral_stream_info *info,
         return ral_err_set(err, -RAL_EINVAL, "samples without prompt_ids");
     g->G = list->n;
     if (!(g->samples = RAL_ZNEW(a, struct ral_sample, g->G + 1)))
-        return ral_err_set(err, -RAL_ENOMEM, "out of memory");
+        return ral_err_nomem(err, "samples");
     for (size_t i = 0; i < g->G; i++) {
         g->samples[i].item = &list->child[i];
         if ((rc = read_sample(&g->samples[i], g->P, info, a, err)) < 0)
@@ -343,51 +343,32 @@ int ral_group_decode(struct ral_group *g, const struct ral_stream_info *info,
     return 0;
 }
 
-static int pair_text(struct ral_buf *b, const char *key, const char *s,
-                     size_t n)
+static void put_medium(struct ral_buf *b, const struct ral_media_ref *m)
 {
-    const int rc = ral_cbor_key(b, key);
-
-    return rc ? rc : ral_cbor_text_lossy(b, s, n);
-}
-
-static int pair_uint(struct ral_buf *b, const char *key, uint64_t v)
-{
-    const int rc = ral_cbor_key(b, key);
-
-    return rc ? rc : ral_cbor_uint(b, v);
-}
-
-static int put_medium(struct ral_buf *b, const struct ral_media_ref *m)
-{
-    int rc = ral_cbor_map(b, m->bytes ? 8 : 7);
-
-    rc |= pair_text(b, "path", m->path, strlen(m->path));
-    rc |= pair_text(b, "digest", m->digest, strlen(m->digest));
-    rc |= pair_text(b, "kind", m->video ? "video" : "image", 5);
-    rc |= ral_cbor_key(b, "grid");
-    rc |= ral_cbor_array(b, 3);
+    ral_cbor_map(b, m->bytes ? 8 : 7);
+    ral_cbor_pair_text(b, "path", m->path);
+    ral_cbor_pair_text(b, "digest", m->digest);
+    ral_cbor_pair_text(b, "kind", m->video ? "video" : "image");
+    ral_cbor_key(b, "grid");
+    ral_cbor_array(b, 3);
     for (int i = 0; i < 3; i++)
-        rc |= ral_cbor_uint(b, m->grid[i]);
-    rc |= pair_uint(b, "width", m->width);
-    rc |= pair_uint(b, "height", m->height);
-    rc |= ral_cbor_key(b, "seconds");
-    rc |= ral_cbor_double(b, m->seconds);
+        ral_cbor_uint(b, m->grid[i]);
+    ral_cbor_pair_uint(b, "width", m->width);
+    ral_cbor_pair_uint(b, "height", m->height);
+    ral_cbor_pair_double(b, "seconds", m->seconds);
     if (m->bytes) {
-        rc |= ral_cbor_key(b, "bytes");
-        rc |= ral_cbor_bytes(b, m->bytes, m->n_bytes);
+        ral_cbor_key(b, "bytes");
+        ral_cbor_bytes(b, m->bytes, m->n_bytes);
     }
-    return rc;
 }
 
 /* ends, moved to where the text's bytes lie once wrong ones are marked. */
-static int put_ends(struct ral_buf *b, const struct ral_sample *s)
+static void put_ends(struct ral_buf *b, const struct ral_sample *s)
 {
     size_t raw = 0, out = 0, t = 0; // up to raw the text became out bytes
     struct ral_buf list = {0};
-    int rc = 0;
 
-    while (rc == 0 && t < s->T) {
+    while (t < s->T) {
         const size_t end = s->ends[t] > 0 ? (size_t)s->ends[t] : 0;
         const size_t good =
             ral_cbor_text_valid(s->text + raw, s->text_len - raw);
@@ -399,42 +380,40 @@ static int put_ends(struct ral_buf *b, const struct ral_sample *s)
             continue;
         }
         to = (int32_t)(out + (end > raw ? end - raw : 0));
-        rc = ral_buf_put(&list, &to, sizeof to);
+        ral_buf_put(&list, &to, sizeof to);
         t++;
     }
-    if (rc == 0)
-        rc = ral_cbor_i32s(b, (const int32_t *)(void *)list.data, s->T);
+    if (list.failed)
+        ral_buf_fail(b, list.failed);
+    else
+        ral_cbor_i32s(b, (const int32_t *)(void *)list.data, s->T);
     ral_buf_release(&list);
-    return rc;
 }
 
-static int put_sample(struct ral_buf *b, const struct ral_sample *s,
-                      bool attn_f16)
+static void put_sample(struct ral_buf *b, const struct ral_sample *s,
+                       bool attn_f16)
 {
-    int rc = ral_cbor_map(b, 3u + (s->ends != NULL) + (s->logp != NULL) +
-                                 (s->attn != NULL));
+    const bool stopped = s->finish == RAL_FINISH_STOP;
 
-    rc |= ral_cbor_key(b, "ids");
-    rc |= ral_cbor_i32s(b, s->ids, s->T);
-    rc |= pair_text(b, "text", s->text, s->text_len);
+    ral_cbor_map(b, 3u + (s->ends != NULL) + (s->logp != NULL) +
+                        (s->attn != NULL));
+    ral_cbor_key(b, "ids");
+    ral_cbor_i32s(b, s->ids, s->T);
+    ral_cbor_key(b, "text");
+    ral_cbor_text_lossy(b, s->text, s->text_len);
     if (s->ends) {
-        rc |= ral_cbor_key(b, "ends");
-        rc |= put_ends(b, s);
+        ral_cbor_key(b, "ends");
+        put_ends(b, s);
     }
-    if (s->finish == RAL_FINISH_STOP)
-        rc |= pair_text(b, "finish", "stop", 4);
-    else
-        rc |= pair_text(b, "finish", "length", 6);
+    ral_cbor_pair_text(b, "finish", stopped ? "stop" : "length");
     if (s->logp) {
-        rc |= ral_cbor_key(b, "logp");
-        rc |= ral_cbor_f32s(b, s->logp, s->T);
+        ral_cbor_key(b, "logp");
+        ral_cbor_f32s(b, s->logp, s->T);
     }
     if (s->attn) {
-        rc |= ral_cbor_key(b, "attn");
-        rc |= attn_f16 ? ral_cbor_f16s(b, s->attn, s->attn_n)
-                       : ral_cbor_f32s(b, s->attn, s->attn_n);
+        ral_cbor_key(b, "attn");
+        (attn_f16 ? ral_cbor_f16s : ral_cbor_f32s)(b, s->attn, s->attn_n);
     }
-    return rc;
 }
 
 /* Keys of a record that a row may not bring. */
@@ -458,8 +437,6 @@ static int put_row(struct ral_buf *b, const struct ral_group_parts *p,
 
     json_object_foreach(row, key, value)
     {
-        int rc;
-
         if (!strcmp(key, "id"))
             continue;
         if (reserved(key))
@@ -467,15 +444,12 @@ static int put_row(struct ral_buf *b, const struct ral_group_parts *p,
                                "record %s: the row has a field %s, which "
                                "streams use themselves; rename it",
                                p->id, key);
-        if ((rc = ral_cbor_key(b, key)) == 0)
-            rc = ral_cbor_json(b, value);
-        if (rc == -RAL_EINVAL)
-            return ral_err_set(err, rc,
+        ral_cbor_key(b, key);
+        if (ral_cbor_json(b, value) == -RAL_EINVAL)
+            return ral_err_set(err, -RAL_EINVAL,
                                "record %s: the row's field %s is nested too "
                                "deep",
                                p->id, key);
-        if (rc < 0)
-            return ral_err_set(err, rc, "record %s: out of memory", p->id);
     }
     return 0;
 }
@@ -486,31 +460,29 @@ int ral_group_encode(struct ral_buf *b, const struct ral_group_parts *p,
     const size_t len = b->len;
     const size_t fields =
         json_object_size(p->row) - (json_object_get(p->row, "id") != NULL);
-    int rc = ral_cbor_map(b, 1 + fields + 4 + (p->error != NULL));
+    int rc = 0;
 
-    rc |= pair_text(b, "id", p->id, strlen(p->id));
-    if (rc == 0 && p->row && (rc = put_row(b, p, err)) < 0) {
-        b->len = len;
-        return rc;
-    }
-    rc |= ral_cbor_key(b, "media");
-    rc |= ral_cbor_array(b, p->n_media);
-    for (size_t i = 0; rc == 0 && i < p->n_media; i++)
-        rc = put_medium(b, &p->media[i]);
-    rc |= ral_cbor_key(b, "prompt_ids");
-    rc |= ral_cbor_i32s(b, p->prompt_ids, p->P);
-    rc |= ral_cbor_key(b, "samples");
-    rc |= ral_cbor_array(b, p->G);
-    for (size_t i = 0; rc == 0 && i < p->G; i++)
-        rc = put_sample(b, &p->samples[i], p->attn_f16);
-    if (p->error) {
-        rc |= pair_text(b, "status", "failed", 6);
-        rc |= pair_text(b, "error", p->error, strlen(p->error));
-    } else {
-        rc |= pair_text(b, "status", "ok", 2);
-    }
-    if (rc == 0)
+    ral_cbor_map(b, 1 + fields + 4 + (p->error != NULL));
+    ral_cbor_pair_text(b, "id", p->id);
+    if (p->row && (rc = put_row(b, p, err)) < 0)
+        goto fail;
+    ral_cbor_key(b, "media");
+    ral_cbor_array(b, p->n_media);
+    for (size_t i = 0; i < p->n_media; i++)
+        put_medium(b, &p->media[i]);
+    ral_cbor_key(b, "prompt_ids");
+    ral_cbor_i32s(b, p->prompt_ids, p->P);
+    ral_cbor_key(b, "samples");
+    ral_cbor_array(b, p->G);
+    for (size_t i = 0; i < p->G; i++)
+        put_sample(b, &p->samples[i], p->attn_f16);
+    ral_cbor_pair_text(b, "status", p->error ? "failed" : "ok");
+    if (p->error)
+        ral_cbor_pair_text(b, "error", p->error);
+    if (!b->failed)
         return 0;
-    b->len = len;
-    return ral_err_set(err, -RAL_ENOMEM, "record %s: out of memory", p->id);
+    rc = ral_err_nomem(err, "record %s", p->id);
+fail:
+    ral_buf_cut(b, len);
+    return rc;
 }

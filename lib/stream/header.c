@@ -8,129 +8,103 @@
 
 #include "stream/cbor.h"
 
-/* Pairs of a map. The operands of | have no order in C, hence the ifs. */
-static int pair_uint(struct ral_buf *b, const char *key, uint64_t v)
-{
-    const int rc = ral_cbor_key(b, key);
-
-    return rc ? rc : ral_cbor_uint(b, v);
-}
-
-static int pair_int(struct ral_buf *b, const char *key, int64_t v)
-{
-    const int rc = ral_cbor_key(b, key);
-
-    return rc ? rc : ral_cbor_int(b, v);
-}
-
-static int pair_double(struct ral_buf *b, const char *key, double v)
-{
-    const int rc = ral_cbor_key(b, key);
-
-    return rc ? rc : ral_cbor_double(b, v);
-}
-
-static int pair_text(struct ral_buf *b, const char *key, const char *s)
-{
-    const int rc = ral_cbor_key(b, key);
-
-    return rc ? rc : ral_cbor_text_lossy(b, s, strlen(s));
-}
-
 /* {program, version, args, seed, previous}; previous names the old entry. */
-static int put_entry(struct ral_buf *b, const struct ral_provenance *who,
-                     const struct ral_item *old)
+static void put_entry(struct ral_buf *b, const struct ral_provenance *who,
+                      const struct ral_item *old)
 {
     char link[17];
-    int rc = ral_cbor_map(b, 5);
 
-    rc |= pair_text(b, "program", who->program);
-    rc |= pair_text(b, "version", who->version);
-    rc |= ral_cbor_key(b, "args");
-    rc |= ral_cbor_array(b, who->n_args);
-    for (size_t i = 0; rc == 0 && i < who->n_args; i++)
-        rc = ral_cbor_text_lossy(b, who->args[i], strlen(who->args[i]));
-    rc |= ral_cbor_key(b, "seed");
-    rc |= who->seeded ? ral_cbor_uint(b, who->seed) : ral_cbor_null(b);
-    rc |= ral_cbor_key(b, "previous");
-    if (!old)
-        return rc | ral_cbor_null(b);
+    ral_cbor_map(b, 5);
+    ral_cbor_pair_text(b, "program", who->program);
+    ral_cbor_pair_text(b, "version", who->version);
+    ral_cbor_key(b, "args");
+    ral_cbor_array(b, who->n_args);
+    for (size_t i = 0; i < who->n_args; i++)
+        ral_cbor_text_lossy(b, who->args[i], strlen(who->args[i]));
+    ral_cbor_key(b, "seed");
+    if (who->seeded)
+        ral_cbor_uint(b, who->seed);
+    else
+        ral_cbor_null(b);
+    ral_cbor_key(b, "previous");
+    if (!old) {
+        ral_cbor_null(b);
+        return;
+    }
     snprintf(link, sizeof link, "%016llx",
              (unsigned long long)XXH3_64bits(old->raw, old->raw_len));
-    return rc | ral_cbor_key(b, link);
+    ral_cbor_key(b, link);
 }
 
-static int put_sampling(struct ral_buf *b, const struct ral_stream_info *s)
+static void put_sampling(struct ral_buf *b, const struct ral_stream_info *s)
 {
-    int rc = ral_cbor_map(b, 8);
-
-    rc |= pair_double(b, "temperature", s->temperature);
-    rc |= pair_double(b, "top_p", s->top_p);
-    rc |= pair_uint(b, "top_k", s->top_k);
-    rc |= pair_uint(b, "seed", s->seed);
-    rc |= pair_uint(b, "step", s->step);
-    rc |= pair_uint(b, "num_generations", s->num_generations);
-    rc |= pair_uint(b, "max_completion_length", s->max_completion_length);
-    rc |= ral_cbor_key(b, "greedy");
-    return rc | ral_cbor_bool(b, s->greedy);
+    ral_cbor_map(b, 8);
+    ral_cbor_pair_double(b, "temperature", s->temperature);
+    ral_cbor_pair_double(b, "top_p", s->top_p);
+    ral_cbor_pair_uint(b, "top_k", s->top_k);
+    ral_cbor_pair_uint(b, "seed", s->seed);
+    ral_cbor_pair_uint(b, "step", s->step);
+    ral_cbor_pair_uint(b, "num_generations", s->num_generations);
+    ral_cbor_pair_uint(b, "max_completion_length", s->max_completion_length);
+    ral_cbor_key(b, "greedy");
+    ral_cbor_bool(b, s->greedy);
 }
 
-static int put_attn(struct ral_buf *b, const struct ral_stream_info *s)
+static void put_attn(struct ral_buf *b, const struct ral_stream_info *s)
 {
-    int rc = ral_cbor_map(b, 3);
-
-    rc |= ral_cbor_key(b, "layers");
-    rc |= ral_cbor_array(b, s->n_layers);
-    for (size_t i = 0; rc == 0 && i < s->n_layers; i++)
-        rc = ral_cbor_int(b, s->attn_layers[i]);
-    rc |= s->n_heads ? pair_uint(b, "heads", s->n_heads)
-                     : pair_text(b, "heads", "mean");
-    return rc | pair_text(b, "type", s->attn_f16 ? "f16" : "f32");
+    ral_cbor_map(b, 3);
+    ral_cbor_key(b, "layers");
+    ral_cbor_array(b, s->n_layers);
+    for (size_t i = 0; i < s->n_layers; i++)
+        ral_cbor_int(b, s->attn_layers[i]);
+    if (s->n_heads)
+        ral_cbor_pair_uint(b, "heads", s->n_heads);
+    else
+        ral_cbor_pair_text(b, "heads", "mean");
+    ral_cbor_pair_text(b, "type", s->attn_f16 ? "f16" : "f32");
 }
 
-static int put_vision(struct ral_buf *b, const struct ral_stream_info *s)
+static void put_vision(struct ral_buf *b, const struct ral_stream_info *s)
 {
-    int rc = ral_cbor_map(b, 4);
-
-    rc |= pair_int(b, "image_token_id", s->image_token_id);
-    rc |= pair_int(b, "video_token_id", s->video_token_id);
-    rc |= pair_uint(b, "patch_size", s->patch_size);
-    return rc | pair_uint(b, "spatial_merge_size", s->spatial_merge_size);
+    ral_cbor_map(b, 4);
+    ral_cbor_pair_int(b, "image_token_id", s->image_token_id);
+    ral_cbor_pair_int(b, "video_token_id", s->video_token_id);
+    ral_cbor_pair_uint(b, "patch_size", s->patch_size);
+    ral_cbor_pair_uint(b, "spatial_merge_size", s->spatial_merge_size);
 }
 
-static int put_shard(struct ral_buf *b, uint64_t k, uint64_t n)
+static void put_shard(struct ral_buf *b, uint64_t k, uint64_t n)
 {
-    int rc = ral_cbor_array(b, 2);
-
-    rc |= ral_cbor_uint(b, k);
-    return rc | ral_cbor_uint(b, n);
+    ral_cbor_array(b, 2);
+    ral_cbor_uint(b, k);
+    ral_cbor_uint(b, n);
 }
 
 int ral_header_encode(struct ral_buf *out, const struct ral_stream_info *info,
                       const struct ral_provenance *who, struct ral_err *err)
 {
     const size_t len = out->len;
-    int rc = ral_cbor_map(out, info->media_root ? 8 : 7);
 
-    rc |= pair_uint(out, "ral", RAL_STREAM_VERSION);
-    rc |= pair_text(out, "policy", info->policy);
-    rc |= ral_cbor_key(out, "sampling");
-    rc |= put_sampling(out, info);
+    ral_cbor_map(out, info->media_root ? 8 : 7);
+    ral_cbor_pair_uint(out, "ral", RAL_STREAM_VERSION);
+    ral_cbor_pair_text(out, "policy", info->policy);
+    ral_cbor_key(out, "sampling");
+    put_sampling(out, info);
     if (info->media_root)
-        rc |= pair_text(out, "media_root", info->media_root);
-    rc |= ral_cbor_key(out, "attn");
-    rc |= put_attn(out, info);
-    rc |= ral_cbor_key(out, "vision");
-    rc |= put_vision(out, info);
-    rc |= ral_cbor_key(out, "shard");
-    rc |= put_shard(out, info->shard, info->shards);
-    rc |= ral_cbor_key(out, "provenance");
-    rc |= ral_cbor_array(out, 1);
-    rc |= put_entry(out, who, NULL);
-    if (rc == 0)
+        ral_cbor_pair_text(out, "media_root", info->media_root);
+    ral_cbor_key(out, "attn");
+    put_attn(out, info);
+    ral_cbor_key(out, "vision");
+    put_vision(out, info);
+    ral_cbor_key(out, "shard");
+    put_shard(out, info->shard, info->shards);
+    ral_cbor_key(out, "provenance");
+    ral_cbor_array(out, 1);
+    put_entry(out, who, NULL);
+    if (!out->failed)
         return 0;
-    out->len = len;
-    return ral_err_set(err, -RAL_ENOMEM, "stream header: out of memory");
+    ral_buf_cut(out, len);
+    return ral_err_nomem(err, "stream header");
 }
 
 int ral_header_derive(const struct ral_item *old, struct ral_buf *out,
@@ -139,18 +113,18 @@ int ral_header_derive(const struct ral_item *old, struct ral_buf *out,
 {
     const struct ral_item *list = ral_item_get(old, "provenance");
     const size_t n = list && list->type == RAL_ITEM_ARRAY ? list->n : 0;
-    const size_t len = out->len;
     struct ral_buf prov = {0}, shard = {0}, once = {0};
     struct ral_item *tree;
     struct ral_arena a = {0};
-    int rc = ral_cbor_array(&prov, n + 1);
+    int rc;
 
-    for (size_t i = 0; rc == 0 && i < n; i++)
-        rc = ral_cbor_raw(&prov, list->child[i].raw, list->child[i].raw_len);
-    rc |= put_entry(&prov, who, n ? &list->child[n - 1] : NULL);
-    rc |= put_shard(&shard, 1, 1);
-    if (rc < 0) {
-        rc = ral_err_set(err, -RAL_ENOMEM, "stream header: out of memory");
+    ral_cbor_array(&prov, n + 1);
+    for (size_t i = 0; i < n; i++)
+        ral_cbor_raw(&prov, list->child[i].raw, list->child[i].raw_len);
+    put_entry(&prov, who, n ? &list->child[n - 1] : NULL);
+    put_shard(&shard, 1, 1);
+    if (prov.failed || shard.failed) {
+        rc = ral_err_nomem(err, "stream header");
     } else {
         const struct ral_edit own[] = {
             {.key = "provenance", .raw = prov.data, .raw_len = prov.len},
@@ -164,8 +138,6 @@ int ral_header_derive(const struct ral_item *old, struct ral_buf *out,
         if (rc == 0)
             rc = ral_map_replace(out, tree, edits, err);
     }
-    if (rc < 0)
-        out->len = len;
     ral_arena_release(&a);
     ral_buf_release(&prov);
     ral_buf_release(&shard);
@@ -228,7 +200,7 @@ static int read_attn(struct ral_stream_info *s, const struct ral_item *m,
     if (!layers || layers->type != RAL_ITEM_ARRAY)
         return ral_err_set(err, -RAL_EINVAL, "attn.layers is no list");
     if (!(list = RAL_NEW(a, int32_t, layers->n ? layers->n : 1)))
-        return ral_err_set(err, -RAL_ENOMEM, "attn.layers: out of memory");
+        return ral_err_nomem(err, "attn.layers");
     for (size_t i = 0; i < layers->n; i++) {
         rc = ral_item_int(&layers->child[i], "a layer in attn.layers", 0,
                           INT32_MAX, &v, err);

@@ -292,7 +292,7 @@ int ral_item_decode(struct ral_item **out, const uint8_t *data, size_t len,
 
     *out = NULL;
     if (!(d.root = RAL_ZNEW(a, struct ral_item, 1)))
-        return ral_err_set(err, -RAL_ENOMEM, "CBOR: out of memory");
+        return ral_err_nomem(err, "CBOR");
     while (d.owed && !d.why) {
         const size_t left = (size_t)(d.end - d.at);
         struct cbor_decoder_result r =
@@ -372,7 +372,7 @@ int ral_item_string(const struct ral_item *it, const char *what,
     if (it->n && memchr(it->text, 0, it->n))
         return ral_err_set(err, -RAL_EINVAL, "%s holds a NUL byte", what);
     if (!(*out = ral_arena_text(a, it->text, it->n)))
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", what);
+        return ral_err_nomem(err, "%s", what);
     return 0;
 }
 
@@ -459,7 +459,7 @@ int ral_item_f32s(const struct ral_item *it, const char *what,
         }
     }
     if (!*out)
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", what);
+        return ral_err_nomem(err, "%s", what);
     return 0;
 }
 
@@ -471,6 +471,6 @@ int ral_item_i32s(const struct ral_item *it, const char *what,
         return wrong(it, what, "an array of i32", err);
     *n = it->n;
     if (!(*out = aligned(it, a)))
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", what);
+        return ral_err_nomem(err, "%s", what);
     return 0;
 }

@@ -12,13 +12,13 @@
 enum { ROW_DEPTH = 24 }; // leaves room for the record around it
 
 /* Appends RFC 4648 base64. */
-static int base64(struct ral_buf *b, const unsigned char *s, size_t n)
+static void base64(struct ral_buf *b, const unsigned char *s, size_t n)
 {
     static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                 "abcdefghijklmnopqrstuvwxyz0123456789+/";
-    int rc = ral_buf_reserve(b, n / 3 * 4 + 4);
 
-    for (size_t i = 0; rc == 0 && i < n; i += 3) {
+    ral_buf_reserve(b, n / 3 * 4 + 4);
+    for (size_t i = 0; i < n; i += 3) {
         const size_t k = n - i < 3 ? n - i : 3;
         const unsigned v =
             s[i] << 16 | (k > 1 ? s[i + 1] << 8 : 0) | (k > 2 ? s[i + 2] : 0);
@@ -26,9 +26,8 @@ static int base64(struct ral_buf *b, const unsigned char *s, size_t n)
                            k > 1 ? digit[v >> 6 & 63] : '=',
                            k > 2 ? digit[v & 63] : '='};
 
-        rc = ral_buf_put(b, q, 4);
+        ral_buf_put(b, q, 4);
     }
-    return rc;
 }
 
 static bool is_bytes(const struct ral_item *it)
@@ -123,7 +122,8 @@ static json_t *json_bytes(const struct ral_item *it)
     struct ral_buf b = {0};
     json_t *v = NULL;
 
-    if (!base64(&b, (const unsigned char *)it->text, it->n))
+    base64(&b, (const unsigned char *)it->text, it->n);
+    if (!b.failed)
         v = json_stringn(b.len ? (char *)b.data : "", b.len);
     ral_buf_release(&b);
     return v;
@@ -162,26 +162,26 @@ json_t *ral_item_json(const struct ral_item *it, unsigned flags)
 
 static int cbor_json(struct ral_buf *b, const json_t *v, int depth)
 {
-    int rc;
-
     if (depth > ROW_DEPTH)
-        return -RAL_EINVAL;
+        return ral_buf_fail(b, -RAL_EINVAL);
     if (json_is_object(v)) {
         json_t *o = (json_t *)v; // iteration takes no const
         const char *key;
         json_t *value;
 
-        rc = ral_cbor_map(b, json_object_size(v));
-        json_object_foreach(o, key, value) if (rc == 0 &&
-                                               (rc = ral_cbor_key(b, key)) == 0)
-            rc = cbor_json(b, value, depth + 1);
-        return rc;
+        ral_cbor_map(b, json_object_size(v));
+        json_object_foreach(o, key, value)
+        {
+            ral_cbor_key(b, key);
+            cbor_json(b, value, depth + 1);
+        }
+        return b->failed;
     }
     if (json_is_array(v)) {
-        rc = ral_cbor_array(b, json_array_size(v));
-        for (size_t i = 0; rc == 0 && i < json_array_size(v); i++)
-            rc = cbor_json(b, json_array_get(v, i), depth + 1);
-        return rc;
+        ral_cbor_array(b, json_array_size(v));
+        for (size_t i = 0; i < json_array_size(v); i++)
+            cbor_json(b, json_array_get(v, i), depth + 1);
+        return b->failed;
     }
     if (json_is_string(v))
         return ral_cbor_text(b, json_string_value(v), json_string_length(v));
@@ -196,39 +196,31 @@ static int cbor_json(struct ral_buf *b, const json_t *v, int depth)
 
 int ral_cbor_json(struct ral_buf *b, const json_t *v)
 {
-    const size_t len = b->len;
-    const int rc = cbor_json(b, v, 0);
-
-    if (rc < 0)
-        b->len = len;
-    return rc;
+    return cbor_json(b, v, 0);
 }
 
 static int print_text(struct ral_buf *b, const char *s, size_t n)
 {
-    int rc = ral_buf_put(b, "\"", 1);
+    static const char letter[] = "btn\0fr"; // of bytes 8 to 13
     size_t from = 0;
 
-    for (size_t i = 0; rc == 0 && i < n; i++) {
+    ral_buf_put(b, "\"", 1);
+    for (size_t i = 0; i < n; i++) {
         const unsigned char c = (unsigned char)s[i];
-        static const char letter[] = "btn\0fr"; // of bytes 8 to 13
 
         if (c >= 32 && c != '"' && c != '\\' && c != 127)
             continue;
-        rc = ral_buf_put(b, s + from, i - from);
+        ral_buf_put(b, s + from, i - from);
         from = i + 1;
-        if (rc)
-            break;
         if (c == '"' || c == '\\')
-            rc = ral_buf_printf(b, "\\%c", c);
+            ral_buf_printf(b, "\\%c", c);
         else if (c >= 8 && c <= 13 && c != 11)
-            rc = ral_buf_printf(b, "\\%c", letter[c - 8]);
+            ral_buf_printf(b, "\\%c", letter[c - 8]);
         else
-            rc = ral_buf_printf(b, "\\u%04x", c);
+            ral_buf_printf(b, "\\u%04x", c);
     }
-    if (rc == 0 && (rc = ral_buf_put(b, s + from, n - from)) == 0)
-        rc = ral_buf_put(b, "\"", 1);
-    return rc;
+    ral_buf_put(b, s + from, n - from);
+    return ral_buf_put(b, "\"", 1);
 }
 
 /* A float must not read back as an integer: -0 would lose its sign. */
@@ -249,62 +241,55 @@ static int print_real(struct ral_buf *b, double v, int digits)
 
 static int print_typed(struct ral_buf *b, const struct ral_item *it)
 {
-    int rc = ral_buf_put(b, "[", 1);
-
-    for (size_t i = 0; rc == 0 && i < it->n; i++) {
+    ral_buf_put(b, "[", 1);
+    for (size_t i = 0; i < it->n; i++) {
         const double v = element(it, i);
 
-        if (i)
-            rc = ral_buf_put(b, ",", 1);
-        if (rc == 0)
-            rc = it->type == RAL_ITEM_I32S ? ral_buf_printf(b, "%.0f", v)
-                                           : print_real(b, v, 9);
+        ral_buf_put(b, ",", i > 0);
+        if (it->type == RAL_ITEM_I32S)
+            ral_buf_printf(b, "%.0f", v);
+        else
+            print_real(b, v, 9);
     }
-    return rc ? rc : ral_buf_put(b, "]", 1);
+    return ral_buf_put(b, "]", 1);
 }
 
 static int print_list(struct ral_buf *b, const struct ral_item *it,
                       unsigned flags)
 {
-    int rc = ral_buf_put(b, "[", 1);
-
-    for (size_t i = 0; rc == 0 && i < it->n; i++) {
-        if (i)
-            rc = ral_buf_put(b, ",", 1);
-        if (rc == 0)
-            rc = ral_item_print(b, &it->child[i], flags);
+    ral_buf_put(b, "[", 1);
+    for (size_t i = 0; i < it->n; i++) {
+        ral_buf_put(b, ",", i > 0);
+        ral_item_print(b, &it->child[i], flags);
     }
-    return rc ? rc : ral_buf_put(b, "]", 1);
+    return ral_buf_put(b, "]", 1);
 }
 
 static int print_map(struct ral_buf *b, const struct ral_item *it,
                      unsigned flags)
 {
-    int rc = ral_buf_put(b, "{", 1);
     bool more = false;
 
-    for (size_t i = 0; rc == 0 && i < it->n; i++) {
+    ral_buf_put(b, "{", 1);
+    for (size_t i = 0; i < it->n; i++) {
         const struct ral_item *k = &it->child[2 * i];
 
         if (left_out(k, k + 1, flags))
             continue;
-        if (more)
-            rc = ral_buf_put(b, ",", 1);
+        ral_buf_put(b, ",", more);
         more = true;
-        if (rc == 0 && (rc = print_text(b, k->text, k->n)) == 0 &&
-            (rc = ral_buf_put(b, ":", 1)) == 0)
-            rc = ral_item_print(b, k + 1, flags);
+        print_text(b, k->text, k->n);
+        ral_buf_put(b, ":", 1);
+        ral_item_print(b, k + 1, flags);
     }
-    return rc ? rc : ral_buf_put(b, "}", 1);
+    return ral_buf_put(b, "}", 1);
 }
 
 static int print_bytes(struct ral_buf *b, const struct ral_item *it)
 {
-    int rc = ral_buf_put(b, "\"", 1);
-
-    if (rc == 0)
-        rc = base64(b, (const unsigned char *)it->text, it->n);
-    return rc ? rc : ral_buf_put(b, "\"", 1);
+    ral_buf_put(b, "\"", 1);
+    base64(b, (const unsigned char *)it->text, it->n);
+    return ral_buf_put(b, "\"", 1);
 }
 
 /* -1 - u without overflow. */

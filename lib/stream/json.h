@@ -21,7 +21,8 @@ json_t *ral_item_json(const struct ral_item *it, unsigned flags);
 /**
  * Appends the value, keys in their order: integers as integers, reals as f64,
  * so that ral_item_json gives back an equal value.
- * @return 0, -RAL_ENOMEM, or -RAL_EINVAL when nested over 24 deep.
+ * @return 0 or b's failure: -RAL_ENOMEM, or -RAL_EINVAL when nested over 24
+ *         deep; b then holds a part of the value, see ral_buf_cut.
  */
 int ral_cbor_json(struct ral_buf *b, const json_t *v);
 

@@ -163,9 +163,7 @@ static int item_next(struct ral_reader *r, struct ral_arena *a,
     if ((rc = frame_size(r, &size, err)) < 0)
         return rc;
     if (!(p = ral_arena_alloc(a, size, 1)))
-        return ral_err_set(err, -RAL_ENOMEM,
-                           "%s: out of memory for an item of %zu bytes",
-                           r->name, size);
+        return ral_err_nomem(err, "%s: an item of %zu bytes", r->name, size);
     if ((rc = frame_read(r, p, size, err)) < 0)
         return rc;
     if ((rc = ral_item_decode(out, p, size, a, err)) < 0)
@@ -246,7 +244,7 @@ static int segment_begin(struct ral_reader *r, struct ral_err *err)
             return ral_err_at(err, "%s", r->name);
         r->header = header;
         if (!(r->seen = calloc((size_t)r->info.shards + 1, sizeof(bool))))
-            return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", r->name);
+            return ral_err_nomem(err, "%s", r->name);
         rc = shard_seen(r, r->info.shard, err);
     }
     r->inside = true;
@@ -298,7 +296,7 @@ static int input_next(struct ral_reader *r, struct ral_err *err)
     free(r->name);
     r->name = strdup(strcmp(path, "-") ? path : "stdin");
     if (!r->name)
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", path);
+        return ral_err_nomem(err, "%s", path);
     if (!strcmp(path, "-")) {
         r->fd = STDIN_FILENO;
     } else {
@@ -427,7 +425,7 @@ int ral_reader_open(struct ral_reader **out, int fd, const char *name,
 
     *out = NULL;
     if (!r || !(r->name = strdup(name))) {
-        rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", name);
+        rc = ral_err_nomem(err, "%s", name);
         goto fail;
     }
     r->fd = fd;
@@ -450,7 +448,7 @@ int ral_reader_open_files(struct ral_reader **out, char *const *path, size_t n,
 
     *out = NULL;
     if (!r)
-        return ral_err_set(err, -RAL_ENOMEM, "stream: out of memory");
+        return ral_err_nomem(err, "stream");
     r->path = n ? path : only_stdin;
     r->n_path = n ? n : 1;
     if ((rc = input_next(r, err)) < 0 || (rc = start(r, err)) < 0) {

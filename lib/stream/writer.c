@@ -30,7 +30,7 @@ int ral_writer_open(struct ral_writer **out, int fd, const char *name,
     *out = NULL;
     if (!w || !(w->name = strdup(name)) || !(w->zc = ZSTD_createCCtx())) {
         ral_writer_abort(w);
-        return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", name);
+        return ral_err_nomem(err, "%s", name);
     }
     w->fd = fd;
     ZSTD_CCtx_setParameter(w->zc, ZSTD_c_compressionLevel, level);
@@ -56,7 +56,7 @@ static int put_frame(struct ral_writer *w, const uint8_t *cbor, size_t n,
         free(w->out);
         w->cap = 0;
         if (!(w->out = malloc(bound)))
-            return ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", w->name);
+            return ral_err_nomem(err, "%s", w->name);
         w->cap = bound;
     }
     len = ZSTD_compress2(w->zc, w->out, w->cap, cbor, n);
@@ -106,15 +106,13 @@ int ral_writer_put(struct ral_writer *w, const uint8_t *cbor, size_t n,
 int ral_writer_finish(struct ral_writer *w, struct ral_err *err)
 {
     struct ral_buf b = {0};
-    int rc = ral_cbor_map(&b, 2);
+    int rc;
 
     assert(w->begun);
-    rc |= ral_cbor_key(&b, "end");
-    rc |= ral_cbor_uint(&b, w->count);
-    rc |= ral_cbor_key(&b, "sum");
-    rc |= ral_cbor_uint(&b, w->sum);
-    if (rc < 0)
-        rc = ral_err_set(err, -RAL_ENOMEM, "%s: out of memory", w->name);
+    ral_cbor_map(&b, 2);
+    ral_cbor_pair_uint(&b, "end", w->count);
+    if (ral_cbor_pair_uint(&b, "sum", w->sum) < 0)
+        rc = ral_err_nomem(err, "%s", w->name);
     else
         rc = put_frame(w, b.data, b.len, err);
     ral_buf_release(&b);

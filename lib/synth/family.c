@@ -12,20 +12,23 @@ static const struct ral_family *const families[] = {
 
 #define N_FAMILIES (sizeof families / sizeof *families)
 
-const struct ral_family *ral_family_find(const char *name, struct ral_err *err)
+int ral_family_find(const struct ral_family **family, const char *name,
+                    struct ral_err *err)
 {
     char known[200] = "";
 
     for (size_t i = 0; i < N_FAMILIES; i++) {
         const size_t n = strlen(known);
 
-        if (!strcmp(name, families[i]->name))
-            return families[i];
+        if (!strcmp(name, families[i]->name)) {
+            *family = families[i];
+            return 0;
+        }
         snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "",
                  families[i]->name);
     }
-    ral_err_set(err, -RAL_EUSAGE, "no family \"%s\"; there is %s", name, known);
-    return NULL;
+    return ral_err_set(err, -RAL_EUSAGE, "no family \"%s\"; there is %s", name,
+                       known);
 }
 
 static const char *const split_names[RAL_SPLITS] = {"train", "validation",

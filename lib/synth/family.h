@@ -29,13 +29,6 @@ struct ral_synth_spec {
     double naming;    // share of rows that name a single object, 0 to 1
 };
 
-/* DEMO-sized: 4 x 4 cells, 3 objects, 6 colours, 8 shapes, 2 questions. */
-#define RAL_SYNTH_SPEC_INIT                                                    \
-    {                                                                          \
-        .rows = 1000, .cells = 4, .objects = 3, .colours = 6, .shapes = 8,     \
-        .questions = 2                                                         \
-    }
-
 struct ral_synth_question {
     char text[120], answer[24];
     const char *category;
@@ -72,8 +65,9 @@ struct ral_family {
                 struct ral_err *err);
 };
 
-/* The family of that name; NULL sets err to the names that there are. */
-const struct ral_family *ral_family_find(const char *name, struct ral_err *err);
+/* The family of that name; err names those that there are. 0 or -RAL_EUSAGE. */
+int ral_family_find(const struct ral_family **family, const char *name,
+                    struct ral_err *err);
 
 /* "train", "validation", "test". */
 const char *ral_split_name(enum ral_split split);

@@ -45,7 +45,7 @@ int ral_questions_open(struct ral_questions **out,
     if (!(q = calloc(1, sizeof *q)) ||
         !(q->scene = calloc(1, family->scene_size))) {
         ral_questions_close(q);
-        return ral_err_set(err, -RAL_ENOMEM, "synth: out of memory");
+        return ral_err_nomem(err, "synth");
     }
     q->family = family;
     q->spec = *spec;
@@ -89,7 +89,7 @@ static int new_picture(struct ral_questions *q, bool naming,
         q->family->plan(&q->spec, naming, &rng, q->scene);
         q->text.len = 0;
         if (q->family->content(q->scene, &q->text) < 0)
-            return ral_err_set(err, -RAL_ENOMEM, "synth: out of memory");
+            return ral_err_nomem(err, "synth");
         if (split_of(&q->text) != q->spec.split)
             continue;
         rc = q->family->draw(&q->spec, q->scene, &rng, &from->picture, err);

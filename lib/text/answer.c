@@ -41,7 +41,8 @@ static bool has_tag(const char *s, size_t n)
  * Takes open...close from the front: the text between must have no tag. false
  * if the front is something else.
  */
-static bool take(const char **s, size_t *n, const char *open, const char *close)
+static bool take_tagged(const char **s, size_t *n, const char *open,
+                        const char *close)
 {
     const size_t head = strlen(open), tail = strlen(close);
     const char *z;
@@ -64,7 +65,7 @@ bool ral_answer_format(const char *text, size_t len, bool thinking)
         bool valid = true;
         int32_t cp;
 
-        if (!take(&text, &len, open_think, close_think))
+        if (!take_tagged(&text, &len, open_think, close_think))
             return false;
         while (len) {
             const size_t step = ral_utf8_next(text, len, &valid, &cp);
@@ -75,7 +76,7 @@ bool ral_answer_format(const char *text, size_t len, bool thinking)
             len -= step;
         }
     }
-    return take(&text, &len, open_answer, close_answer) && len == 0;
+    return take_tagged(&text, &len, open_answer, close_answer) && len == 0;
 }
 
 /* Whether nothing follows, or white space does. */

@@ -85,7 +85,9 @@ int ral_content_kind(const json_t *item, size_t at, const char **path,
 {
     const json_t *type = field(item, "type");
     const bool image = field(item, "image") || field(item, "image_url");
-    const char *name = type ? json_string_value(type) : image ? "image" : "text";
+    const char *name = type    ? json_string_value(type)
+                       : image ? "image"
+                               : "text";
     const char *file = NULL;
     int is;
 

@@ -140,7 +140,7 @@ static int flush(struct work *w, struct ral_buf *out)
     return 0;
 }
 
-static int take(struct work *w, struct ral_buf *out, int32_t cp)
+static int take_code_point(struct work *w, struct ral_buf *out, int32_t cp)
 {
     const size_t most = 32; // of one decomposition: 4 in Unicode so far
     int boundclass = 0;
@@ -204,7 +204,7 @@ int ral_utf8_nfc(struct ral_buf *out, const char *s, size_t n)
     while (n && rc == 0) {
         const size_t step = ral_utf8_next(s, n, &valid, &cp);
 
-        rc = take(&w, out, cp);
+        rc = take_code_point(&w, out, cp);
         s += step;
         n -= step;
     }

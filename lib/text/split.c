@@ -75,7 +75,7 @@ int ral_splitter_open(struct ral_splitter **out, struct ral_err *err)
 
 memory:
     ral_splitter_close(s);
-    return ral_err_set(err, -RAL_ENOMEM, "tokenizer: out of memory");
+    return ral_err_nomem(err, "tokenizer");
 }
 
 void ral_splitter_close(struct ral_splitter *s)
@@ -93,7 +93,7 @@ int ral_split_init(struct ral_split *w, const struct ral_splitter *by,
     *w =
         (struct ral_split){.by = by, .match = pcre2_match_data_create(1, NULL)};
     if (!w->match)
-        return ral_err_set(err, -RAL_ENOMEM, "tokenizer: out of memory");
+        return ral_err_nomem(err, "tokenizer");
     return 0;
 }
 

@@ -61,7 +61,7 @@ __attribute__((format(printf, 2, 3))) static int refuse(const struct render *r,
 static int put(struct render *r, const char *s, size_t n)
 {
     if (ral_buf_put(r->out, s, n) < 0)
-        return ral_err_set(r->err, -RAL_ENOMEM, "messages: out of memory");
+        return ral_err_nomem(r->err, "messages");
     return 0;
 }
 
@@ -259,7 +259,7 @@ int ral_template_render(const struct ral_template *t, const json_t *messages,
     const int rc = render(&r, messages);
 
     if (rc < 0)
-        out->len = had;
+        ral_buf_cut(out, had);
     if (images)
         *images = r.images;
     return rc;
@@ -306,7 +306,7 @@ static int put_field(const json_t *v, const char *key, struct ral_buf *out,
                              : "has no such field");
     }
     if (rc < 0)
-        return ral_err_set(err, -RAL_ENOMEM, "pattern: out of memory");
+        return ral_err_nomem(err, "pattern");
     return 0;
 }
 
@@ -381,7 +381,7 @@ static int fill(const char *p, const json_t *row, struct ral_buf *out,
         }
     }
     if (rc < 0)
-        return ral_err_set(err, -RAL_ENOMEM, "pattern: out of memory");
+        return ral_err_nomem(err, "pattern");
     return 0;
 }
 
@@ -392,6 +392,6 @@ int ral_template_fill(const char *pattern, const json_t *row,
     const int rc = fill(pattern, row, out, err);
 
     if (rc < 0)
-        out->len = had;
+        ral_buf_cut(out, had);
     return rc;
 }

@@ -9,11 +9,6 @@
 #include "text/tokenizer_tables.h"
 #include "text/utf8.h"
 
-static int out_of_memory(struct ral_err *err)
-{
-    return ral_err_set(err, -RAL_ENOMEM, "tokenizer: out of memory");
-}
-
 int ral_tokenizer_open(struct ral_tokenizer **out, const char *path,
                        struct ral_err *err)
 {
@@ -22,7 +17,7 @@ int ral_tokenizer_open(struct ral_tokenizer **out, const char *path,
 
     *out = NULL;
     if (!t)
-        return out_of_memory(err);
+        return ral_err_nomem(err, "tokenizer");
     if ((rc = ral_tokenizer_load(t, path, err)) < 0) {
         ral_tokenizer_close(t);
         return rc;
@@ -60,12 +55,12 @@ static int encode_plain(const struct ral_tokenizer *t, struct work *w,
 
     w->nfc.len = 0;
     if (ral_utf8_nfc(&w->nfc, s, n) < 0)
-        return out_of_memory(err);
+        return ral_err_nomem(err, "tokenizer");
     ral_split_begin(&w->split, (const char *)w->nfc.data, w->nfc.len);
     while ((rc = ral_split_next(&w->split, &piece, &len, err)) > 0)
         if (ral_bpe_encode(&w->bpe, &t->merges, t->byte_id, piece, len, out) <
             0)
-            return out_of_memory(err);
+            return ral_err_nomem(err, "tokenizer");
     return rc;
 }
 
@@ -133,7 +128,7 @@ static int encode_all(const struct ral_tokenizer *t, struct work *w,
         if ((rc = encode_plain(t, w, s + from, i - from, out, err)) < 0)
             return rc;
         if (ral_ids_put(out, id) < 0)
-            return out_of_memory(err);
+            return ral_err_nomem(err, "tokenizer");
         from = i += t->token[id].len;
     }
     return encode_plain(t, w, s + from, n - from, out, err);

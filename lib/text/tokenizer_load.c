@@ -36,11 +36,6 @@ __attribute__((format(printf, 2, 3))) static int refuse(const struct loader *l,
     return ral_err_set(l->err, -RAL_EINVAL, "%s: %s", l->path, what);
 }
 
-static int out_of_memory(const struct loader *l)
-{
-    return ral_err_set(l->err, -RAL_ENOMEM, "%s: out of memory", l->path);
-}
-
 /*
  * The byte-level alphabet: printable bytes stand for themselves, the other 68
  * for U+0100 and up in order.
@@ -76,7 +71,7 @@ static int unspell(const struct loader *l, struct ral_buf *out, const char *s,
             return 0;
         byte = (uint8_t)l->byte_of[cp];
         if (ral_buf_put(out, &byte, 1) < 0)
-            return out_of_memory(l);
+            return ral_err_nomem(l->err, "%s", l->path);
         s += step;
         n -= step;
     }
@@ -131,7 +126,7 @@ static int must(const struct loader *l, const json_t *o, const char *where,
     else
         is = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
     if (!is)
-        return out_of_memory(l);
+        return ral_err_nomem(l->err, "%s", l->path);
     if (strcmp(is, want) != 0)
         rc = refuse(l, "%s%s is %s%.60s%s, only %s%.60s%s is supported", where,
                     key, *is ? "\"" : "", *is ? is : "absent", *is ? "\"" : "",
@@ -321,7 +316,7 @@ static int make_tables(struct loader *l, const json_t *vocab,
     t->added = RAL_NEW(&t->arena, int32_t, json_array_size(added) + 1);
     t->by_text = malloc(cap * sizeof *t->by_text);
     if (!t->token || !t->added || !t->by_text)
-        return out_of_memory(l);
+        return ral_err_nomem(l->err, "%s", l->path);
     for (i = 0; i < cap; i++)
         t->by_text[i] = -1;
     t->mask = cap - 1;
@@ -354,7 +349,7 @@ static int load_vocab(struct loader *l, const json_t *vocab)
             return refuse(l, "token '%.60s' and another have id %d", key, id);
         k->text = ral_arena_text(&t->arena, (char *)l->tmp.data, l->tmp.len);
         if (!k->text)
-            return out_of_memory(l);
+            return ral_err_nomem(l->err, "%s", l->path);
         k->len = (uint32_t)l->tmp.len;
         // Spellings and bytes correspond one to one: no bytes come twice.
         for (i = slot_of(t, k->text, k->len); t->by_text[i] >= 0;)
@@ -381,7 +376,7 @@ static int merge_halves(struct loader *l, const json_t *v, size_t at,
     if (json_is_string(v)) {
         text = strdup(json_string_value(v));
         if (!text)
-            return out_of_memory(l);
+            return ral_err_nomem(l->err, "%s", l->path);
         if ((second = strchr(text, ' ')))
             *second++ = '\0';
     } else if (json_array_size(v) == 2 &&
@@ -389,7 +384,7 @@ static int merge_halves(struct loader *l, const json_t *v, size_t at,
                json_is_string(json_array_get(v, 1))) {
         text = strdup(json_string_value(json_array_get(v, 0)));
         if (!text)
-            return out_of_memory(l);
+            return ral_err_nomem(l->err, "%s", l->path);
         second = (char *)json_string_value(json_array_get(v, 1));
     } else {
         return refuse(l, "merges[%zu] is no pair of tokens", at);
@@ -427,7 +422,7 @@ static int load_merges(struct loader *l, const json_t *merges)
     if (!json_is_array(merges))
         return refuse(l, "model.merges is no list");
     if (ral_merges_init(&t->merges, json_array_size(merges)) < 0)
-        return out_of_memory(l);
+        return ral_err_nomem(l->err, "%s", l->path);
     json_array_foreach(merges, i, v)
     {
         const char *s;
@@ -512,7 +507,7 @@ static int load_added_one(struct loader *l, const json_t *v, int32_t *next)
         *next = id + 1;
     k->len = (uint32_t)strlen(content);
     if (!(k->text = ral_arena_text(&t->arena, content, k->len)))
-        return out_of_memory(l);
+        return ral_err_nomem(l->err, "%s", l->path);
     k->added = true;
     k->special = json_is_true(json_object_get(v, "special"));
     t->added[t->n_added++] = id;

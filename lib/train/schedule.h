@@ -4,7 +4,9 @@
 
 #include <stdint.h>
 
-#define RAL_SCHEDULE_WORDS "constant|linear|cosine" // names of enum ral_schedule
+#include "base/err.h"
+
+#define RAL_SCHEDULE_WORDS "constant|linear|cosine" // of enum ral_schedule
 enum ral_schedule { RAL_CONSTANT, RAL_LINEAR, RAL_COSINE };
 
 /**
@@ -14,5 +16,9 @@ enum ral_schedule { RAL_CONSTANT, RAL_LINEAR, RAL_COSINE };
  */
 double ral_schedule_factor(enum ral_schedule how, uint64_t i, uint64_t warmup,
                            uint64_t steps);
+
+/* Whether steps leaves room behind the warm-up; section names the settings. */
+int ral_schedule_check(enum ral_schedule how, uint64_t warmup, uint64_t steps,
+                       const char *section, struct ral_err *err);
 
 #endif

@@ -108,6 +108,25 @@ bad 'a size that is no number' b 'b/config.json: hidden_size must be a whole num
 config 's/"num_attention_heads": 4/"num_attention_heads": 5/'
 bad 'heads that do not divide' b 'do not divide'
 
+# --- a digest that cannot be kept, of a checkpoint too large to hash anew ---
+large() {               # large: a copy of m whose files are over 64 MB
+    rm -rf b
+    cp -R m b
+    rm -rf b/ral
+    truncate -s 65M b/other.safetensors
+}
+large
+: >b/ral
+expect 0 'ral is a file' ral-rollout -q -m b -n 2 --max-tokens 2 -o out.ral $rows
+large
+mkdir -p b/ral/digest.json
+expect 0 'ral/digest.json is a folder' ral-rollout -q -m b -n 2 --max-tokens 2 \
+    -o out.ral $rows
+large
+expect 0 'a large checkpoint' ral-rollout -q -m b -n 2 --max-tokens 2 -o out.ral $rows
+expect 0 'keeps its digest' test -s b/ral/digest.json
+rm -rf b out.ral
+
 # --- training state ---
 ral-update -q -m m -o t s.ral
 rm -rf b && cp -R t b

@@ -85,7 +85,7 @@ says 'no/log: cannot open'
 expect 1 'no room in init' small 100 ral-init -q m.from -o u
 expect 1 'no room for a spool' env TMPDIR=/nonexistent sh -c \
     "ral-rollout -q -m m -o out.ral <$rows"
-says '/nonexistent/ral-rows-'
+says '/nonexistent/ral-'
 absent 'nothing is left' out.ral* u u.*
 
 # --- a reader that closes early ---
@@ -102,18 +102,18 @@ early 'view' 'ral-view --full long.ral'
 early 'reward' 'ral-reward -q long.ral'
 
 # --- SIGTERM and SIGINT ---
+filled() {              # filled FILE: it, or what the pattern finds, has bytes
+    cat $1 2>/dev/null | grep -q ''
+}
 # kill_when NAME SIGNAL FILE CMD...: once FILE holds something
 kill_when() {
     what=$1 sig=$2 file=$3
     shift 3
     # A shell without job control lets background jobs ignore SIGINT.
     /usr/bin/env --default-signal=INT,TERM "$@" >out 2>err &
-    pid=$! n=0
-    while ! cat $file 2>/dev/null | grep -q '' && [ $n -lt 600 ] && kill -0 $pid; do
-        sleep 0.05
-        n=$((n + 1))
-    done
-    kill -"$sig" $pid
+    pid=$!
+    await $pid filled "$file" || :
+    kill -"$sig" $pid || :
     got=0
     wait $pid 2>/dev/null || got=$?
     case $sig in INT) want=130 ;; *) want=143 ;; esac

@@ -28,9 +28,9 @@ cat >use.c <<'END'
 
 int main(void)
 {
-    json_t *v = ral_json_parse("{}", 2, "text", NULL);
+    json_t *v;
 
-    puts(v ? RAL_VERSION : "");
+    puts(ral_json_parse(&v, "{}", 2, "text", NULL) == 0 ? RAL_VERSION : "");
     json_decref(v);
     return 0;
 }

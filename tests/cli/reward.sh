@@ -72,8 +72,64 @@ ral-reward -q -s reward.scale_rewards=batch -s 'reward.weights={accuracy: 1}' b1
 tail_of b1.ral >a
 tail_of b2.ral >b
 [ -s a ] && same 'batch scaling again' a b
+# the batch's mean as the baseline: 2 / 13, so 11/13 and -2/13
+ral-reward -q -s reward.baseline=batch -s reward.scale_rewards=none \
+    -s 'reward.weights={accuracy: 1}' in.ral | mkgroups --dump >n.json
+has 'batch baseline' '"reward":1.0,"advantage":0.84615384615384' n.json
+grep '"id":"k0"' n.json >k0.json
+has 'a group of equal rewards has one, too' '"reward":0.0,"advantage":-0.1538461538461' k0.json
+ral-reward -q -s reward.baseline=batch in.ral >b1.ral
+ral-reward -q -s reward.baseline=batch b1.ral >b2.ral
+tail_of b1.ral >a
+tail_of b2.ral >b
+[ -s a ] && same 'batch baseline again' a b
 expect 1 'no room for the spool' env TMPDIR=/nonexistent ral-reward -s reward.scale_rewards=batch in.ral
 says '/nonexistent'
+
+# --- other baselines: of k1 one is right, so the mean of a wrong one's others is 1/7 ---
+ral-reward -q -s reward.baseline=leave_one_out -s reward.scale_rewards=none \
+    -s 'reward.weights={accuracy: 1}' in.ral | mkgroups --dump >l.json
+has 'leave one out' '"reward":1.0,"advantage":1.0' l.json
+has 'the others' '"reward":0.0,"advantage":-0.142857142857142' l.json
+grep '"id":"k0"' l.json >k0.json
+has 'equal rewards: still none' '"reward":0.0,"advantage":0.0' k0.json
+ral-reward -q -s reward.baseline=none -s reward.scale_rewards=none in.ral |
+    mkgroups --dump >p.json
+has 'no baseline' '"reward":0.1,"advantage":0.1' p.json
+expect 2 'unknown baseline' ral-reward -s reward.baseline=rloo in.ral
+says 'group|leave_one_out|batch|none'
+
+# --- a rule with parameters; a right answer's 20 bytes and an end make T 21 ---
+cat >long.yaml <<EOF
+reward:
+  weights: {accuracy: 1, overlong: 0.5}
+  overlong:
+    max_completion_length: 24
+    soft_punish_cache: 8
+EOF
+expect 0 'overlong' ral-reward -q -c long.yaml in.ral -o long.ral
+mkgroups --dump <long.ral >long.json
+has '21 of 24 tokens: (24 - 8 - 21) / 8' '"rewards":{"accuracy":1.0,"overlong":-0.625},"reward":0.6875' long.json
+has '4 tokens lose nothing' '"rewards":{"accuracy":0.0,"overlong":0.0},"reward":0.0' long.json
+has 'more than the longest' '"rewards":{"accuracy":0.0,"overlong":-1.0},"reward":-0.5' long.json
+ral-reward -q -s 'reward.weights={overlong: 1}' in.ral | mkgroups --dump >long.json
+has "the stream's longest" '"rewards":{"overlong":0.0}' long.json
+printf 'reward:\n  overlong:\n    soft_punish_cache: -1\n' >bad.yaml
+expect 2 'a parameter out of range' ral-reward -c bad.yaml in.ral
+says 'bad.yaml:3:24: reward.overlong.soft_punish_cache: -1 is not between'
+printf 'reward:\n  overlong: {max_completion_length: long}\n' >bad.yaml
+expect 2 'a parameter of a wrong type' ral-reward -c bad.yaml in.ral
+says 'bad.yaml:2:37: reward.overlong.max_completion_length'
+printf 'reward:\n  overlong: {soft_punish_cash: 1}\n' >bad.yaml
+expect 2 'an unknown parameter' ral-reward -c bad.yaml in.ral
+says "bad.yaml:2:14: unknown key 'reward.overlong.soft_punish_cash'; did you mean"
+expect 2 'a buffer longer than all' ral-reward -c long.yaml \
+    -s reward.overlong.soft_punish_cache=25 -o no.ral in.ral
+says '25 is more than the 24 tokens'
+[ ! -e no.ral ] && ok 0 'nothing is written' || ok 1 'nothing is written'
+expect 2 'and told before a run' ral-view --get reward.weights \
+    -s reward.overlong.soft_punish_cache=25 long.yaml
+says '25 is more than the 24 tokens'
 
 # --- shards: joined, or one alone ---
 sed -n 1p rows | mkgroups --shard 1 --shards 2 >s1
@@ -146,7 +202,7 @@ sed -n '/^\.SH EXAMPLES/,$p' "$top/man/ral-reward.1" |
     sed -n '/^\.EX/,/^\.EE/p' | sed '/^\.E/d; s/\\-/-/g; s/\\e$/\\/' >examples
 cp in.ral rollouts.ral
 expect 0 'examples' sh -eu examples
-[ -s scored.ral ] && [ -s choice.ral ] && [ -s reward.jsonl ] &&
+[ -s scored.ral ] && [ -s choice.ral ] && [ -s reward.jsonl ] && [ -s short.ral ] &&
     ok 0 'they made their files' || ok 1 'they made their files'
 
 # --- metrics ---

@@ -2,19 +2,19 @@
 # tests/cli/signals.sh - SIGTERM ends a program that waits for a pipe.
 . "${0%/*}/../lib.sh"
 
+ready() {               # ready PROGRAM: $pid is it, and catches SIGTERM (1<<14)
+    awk -v name="$1" '/^Name:/ { it = $2 == name }
+        /^SigCgt:/ { ready = it && substr($2, 13) ~ /^[4567c-f]/ }
+        END { exit !ready }' "/proc/$pid/status" 2>/dev/null
+}
 # ends NAME CMD...: a program in the background must die of SIGTERM (143).
 ends() {
     name=$1
     shift
     "$@" >out 2>err &
     pid=$!
-    # Ready once it catches the signal: in SigCgt, SIGTERM is 1<<14.
-    until [ -e "/proc/$pid/status" ] &&
-        awk '/^SigCgt/ {exit !(substr($2, 13) ~ /^[4567c-f]/)}' "/proc/$pid/status"
-    do
-        kill -0 $pid 2>/dev/null || break
-    done
-    kill -TERM $pid
+    await $pid ready "$1" || :
+    kill -TERM $pid || :
     got=0
     wait $pid || got=$?
     [ $got -eq 143 ] && ok 0 "$name" || ok 1 "$name: exit $got"

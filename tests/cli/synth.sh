@@ -104,11 +104,14 @@ expect 1 'a file as folder' ral-synth -o file
 [ ! -e e ] && [ ! -e no ] && ok 0 'nothing was left' || ok 1 'left-overs'
 
 # an interrupt: nothing half-made
+begun() { ls -d f/*.tmp.* >/dev/null 2>&1; }
 ral-synth -q -o f --rows 1000000 2>err &
-sleep 0.3
-kill -TERM $!
-wait $! 2>/dev/null || true
-[ ! -e f ] && ok 0 'terminated, nothing left' || ok 1 'terminated'
+await $! begun || :
+kill -TERM $! || :
+got=0
+wait $! || got=$?
+holds 'terminated' "$got == 143"
+absent 'nothing is left' f f.*
 
 # the manual's examples
 awk '/^\.Sh/ {e = /EXAMPLES/} e && /^\.Bd/ {b = 1; next} /^\.Ed/ {b = 0}

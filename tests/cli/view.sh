@@ -110,9 +110,87 @@ echo 12 >want && is 'that value'
 expect 0 'overridden' ral-view --get train.steps -s train.steps=7 r.yaml
 echo 7 >want && is 'the override'
 expect 1 'a key that is not set' ral-view --get train.stop r.yaml
+says "r.yaml: does not set 'train.stop'"
+expect 0 'a default' ral-view --get rollout.batch_size r.yaml
+echo 32 >want && is 'the default'
+expect 0 'a list' ral-view --get update.attn_layers \
+    -s 'update.attn_layers=[0, -1]' r.yaml
+printf '0\n-1\n' >want && is 'its numbers'
+expect 0 'a word' ral-view --get sft.backward -s sft.backward=blas r.yaml
+expect 2 'not such a word' ral-view --get sft.backward -s sft.backward=mkl r.yaml
+says 'sft.backward: '"'mkl' is none of exact|blas"
+expect 1 'a default that is no value' ral-view --get eval.every r.yaml
+says "r.yaml: does not set 'eval.every'"
+expect 0 'all settings' ral-view --settings
+grep '^rollout.temperature' out >got
+printf 'rollout.temperature\t--temperature\tnumber, 0 or 1e-06 to 100\t1\t0 is greedy\n' >want
+ok "$(cmp got want >/dev/null; echo $?)" 'a setting with its values and default'
+expect 0 'what stands in for it' ral-view --get train.stop --default - r.yaml
+echo - >want && is 'that text'
+expect 0 'its default comes first' \
+    ral-view --get rollout.batch_size --default - r.yaml
+echo 32 >want && is 'that default'
+expect 0 'a list' ral-view --get data.where --default - r.yaml
+printf 'a\nb\n' >want && is 'an item a line'
+expect 1 'a section is no value' ral-view --get train --default - r.yaml
 expect 2 "a key that no program knows" ral-view --get train.steps \
     -s train.step=7 r.yaml
 says "did you mean 'train.steps'?"
+expect 2 'lines of a recipe' ral-view --get train.steps --last r.yaml
+says '--where and --last are for .json and .jsonl files'
+expect 2 'a value of nothing' ral-view --get train.steps -s train.steps=7
+expect 2 'a choice without a value' ral-view --last s.ral
+says '--where, --last and --default need --get'
+
+# results and metrics: values by name, wherever they stand
+get() {                 # get WANT OPTIONS...: the values, words on one line
+    what=$1
+    shift
+    expect 0 "--get $*" ral-view --get "$@"
+    xargs <out >o && mv o out && echo "$what" >want && is "$what"
+}
+cat >r.json <<'END'
+{"categories": {"accuracy": {"accuracy": 1}, "a.b": {"n": 4}}, "none": null,
+ "gain": {"ci95": [-0.25, 12.5]}, "accuracy": 0.543333333, "data": "d e.jsonl",
+ "evidence": 1.0}
+END
+get 0.543333333 accuracy r.json
+get '-0.25 12.5' gain.ci95 r.json
+get 1 categories.accuracy.accuracy r.json
+get 4 categories.a.b.n r.json
+get 'd e.jsonl' data r.json
+get 1.0 evidence r.json
+get - none --default - r.json
+get - accuracy --where data=d --default - r.json
+get 0.543333333 accuracy --where 'data=x,d e.jsonl' --where gain.n!=3 r.json
+expect 1 'null is no value' ral-view --get none r.json
+says "r.json: does not set 'none'"
+expect 1 'nor is a map, by default or not' \
+    ral-view --get categories --default - r.json
+says "r.json: 'categories' holds further values"
+expect 2 'overrides are for recipes' ral-view --get n -s train.steps=1 r.json
+cat >m.jsonl <<'END'
+{"program":"sft","step":1,"loss":6.5}
+{"loss":3,"program":"sft","x":{"step":3},"step":2}
+
+{"step":2,"jsd":1e-5,"program":"rl","skipped":false}
+{"step":2,"jsd":2e-5,"program":"rl","skipped":true}
+END
+get '6.5 3' loss m.jsonl
+get 2e-5 jsd --last m.jsonl
+get 6.5 loss --limit 1 m.jsonl
+get 3 loss --where program=sft --where step=2 --last m.jsonl
+get '1 2 2' step --where skipped!=true m.jsonl
+get 2 step --where skipped=false m.jsonl
+get 2 step --where x.step=3 m.jsonl
+get - loss --where program=rl --last --default - m.jsonl
+expect 1 'no such line' ral-view --get loss --where program=rl m.jsonl
+says "m.jsonl: nothing of that kind sets 'loss'"
+expect 2 'a condition that is none' ral-view --get loss --where program m.jsonl
+expect 1 'a file that is not there' ral-view --get a --default 0 no.jsonl
+printf '{"loss":' >>m.jsonl
+expect 1 'half a line' ral-view --get loss --default 0 m.jsonl
+says 'm.jsonl:6'
 
 # heat maps: a picture of 28x28 patches in 2x2 blocks gives 14x14 cells
 pic=$top/tests/golden/media
@@ -152,6 +230,8 @@ says 'empty.ral: no records'
 # the manual's examples, line by line
 mkstream -p 240 --scored --image alpha_all.png --media-root "$pic" \
     --grid-h 28 --grid-w 28 >rollouts.ral
+cp r.json results.json
+echo '{"program":"ral-update","step":3,"reward":0.5}' >metrics.jsonl
 sed -n '/^\.EX/,/^\.EE/{/^\.E[XE]/d;s/\\-/-/g;p;}' "$top/man/ral-view.1" >examples
 ok "$([ "$(wc -l <examples)" -ge 6 ]; echo $?)" 'there are examples'
 while read -r line; do

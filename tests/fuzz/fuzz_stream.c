@@ -1,7 +1,6 @@
 /* tests/fuzz/fuzz_stream.c - hostile items, and hostile streams of them. */
-#include <sys/mman.h>
-#include <stdlib.h>
-#include <unistd.h>
+#include "fuzz.h"
+
 #include <zstd.h>
 
 #include "stream/edit.h"
@@ -22,7 +21,7 @@ static void use(const struct ral_item *it, struct ral_arena *a)
         abort();
     ral_header_decode(&info, it, a, NULL);
     ral_group_decode(&g, NULL, it, a, NULL);
-    b.len = 0;
+    ral_buf_cut(&b, 0);
     if (it->type == RAL_ITEM_MAP &&
         (ral_map_replace(&b, it, (struct ral_edits){0}, NULL) < 0 ||
          ral_item_decode(&again, b.data, b.len, a, NULL) < 0))
@@ -85,7 +84,6 @@ static void framed_stream(int fd, const uint8_t *p, size_t n)
     read_fd(fd);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
     int fd;

@@ -120,7 +120,7 @@ static int dump(struct ral_err *err)
 
 int main(int argc, char **argv)
 {
-    int64_t shard = 1, shards = 1;
+    int64_t shard, shards;
     bool show = false;
     struct ral_stream_info info = {.policy = "00112233445566778899aabbccddeeff",
                                    .temperature = 1,
@@ -131,12 +131,12 @@ int main(int argc, char **argv)
                                    .image_token_id = -1,
                                    .video_token_id = -1};
     struct ral_err err = {0};
-    const struct ral_opt opts[] = {
-        RAL_OPT_INT(0, "shard", &shard, "K", "shard"),
-        RAL_OPT_INT(0, "shards", &shards, "N", "of so many"),
+    const struct ral_setting rows[] = {
+        RAL_OPT_INT(0, "shard", &shard, "K", 0, RAL_MANY, 1, "shard"),
+        RAL_OPT_INT(0, "shards", &shards, "N", 0, RAL_MANY, 1, "of so many"),
         RAL_OPT_FLAG(0, "dump", &show, "print a stream, header first"),
         RAL_OPT_END};
-    int rc = ral_opt_parse(opts, &argc, &argv, "[options]",
+    int rc = ral_opt_parse(rows, &argc, &argv, "[options]",
                            "Writes a stream of given texts.", &err);
 
     info.shard = (uint64_t)shard;

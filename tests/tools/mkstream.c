@@ -190,37 +190,34 @@ static int run(const struct want *want, struct ral_err *err)
 
 int main(int argc, char **argv)
 {
-    struct want w = {.records = 2,
-                     .samples = 2,
-                     .prompt = 6,
-                     .tokens = 3,
-                     .shard = 1,
-                     .shards = 1,
-                     .grid_h = 2,
-                     .grid_w = 4,
-                     .policy = "0123456789abcdef0123456789abcdef"};
+    struct want w = {0};
     char hex[33];
     struct ral_err err = {0};
-    const struct ral_opt opts[] = {
-        RAL_OPT_INT('n', "records", &w.records, "N", "records"),
-        RAL_OPT_INT(0, "first", &w.first, "N", "number of the first"),
-        RAL_OPT_INT('g', "samples", &w.samples, "G", "samples, at most 8"),
-        RAL_OPT_INT('p', "prompt", &w.prompt, "P", "prompt tokens"),
-        RAL_OPT_INT('t', "tokens", &w.tokens, "T", "of the first sample"),
-        RAL_OPT_INT(0, "shard", &w.shard, "K", "shard"),
-        RAL_OPT_INT(0, "shards", &w.shards, "N", "of so many"),
-        RAL_OPT_STR(0, "policy", &w.policy, "HEX", "digest"),
+    const struct ral_setting rows[] = {
+        RAL_OPT_INT('n', "records", &w.records, "N", 0, RAL_MANY, 2, "records"),
+        RAL_OPT_INT(0, "first", &w.first, "N", 0, RAL_MANY, 0,
+                    "number of the first"),
+        RAL_OPT_INT('g', "samples", &w.samples, "G", 0, RAL_MANY, 2,
+                    "samples, at most 8"),
+        RAL_OPT_INT('p', "prompt", &w.prompt, "P", 0, RAL_MANY, 6,
+                    "prompt tokens"),
+        RAL_OPT_INT('t', "tokens", &w.tokens, "T", 0, RAL_MANY, 3,
+                    "of the first sample"),
+        RAL_OPT_INT(0, "shard", &w.shard, "K", 0, RAL_MANY, 1, "shard"),
+        RAL_OPT_INT(0, "shards", &w.shards, "N", 0, RAL_MANY, 1, "of so many"),
+        RAL_OPT_STR(0, "policy", &w.policy, "HEX", "digest",
+                    .text = "0123456789abcdef0123456789abcdef"),
         RAL_OPT_STR(0, "image", &w.image, "PATH", "a medium"),
         RAL_OPT_STR(0, "digest", &w.digest, "HEX", "of the medium"),
         RAL_OPT_STR(0, "media-root", &w.root, "DIR", "media root"),
-        RAL_OPT_INT(0, "grid-h", &w.grid_h, "H", "patches"),
-        RAL_OPT_INT(0, "grid-w", &w.grid_w, "W", "patches"),
+        RAL_OPT_INT(0, "grid-h", &w.grid_h, "H", 0, RAL_MANY, 2, "patches"),
+        RAL_OPT_INT(0, "grid-w", &w.grid_w, "W", 0, RAL_MANY, 4, "patches"),
         RAL_OPT_FLAG(0, "scored", &w.scored, "with rewards"),
         RAL_OPT_FLAG(0, "failed", &w.failed, "records failed"),
         RAL_OPT_FLAG(0, "f16", &w.f16, "attention as f16"),
         RAL_OPT_FLAG(0, "cut", &w.cut, "without the end mark"),
         RAL_OPT_END};
-    int rc = ral_opt_parse(opts, &argc, &argv, "[options]",
+    int rc = ral_opt_parse(rows, &argc, &argv, "[options]",
                            "Writes a small record stream.", &err);
 
     if (rc == 0 && (rc = digest(&w, hex, &err)) == 0)

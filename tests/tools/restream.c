@@ -116,16 +116,19 @@ static int run(const struct want *w, struct ral_err *err)
 
 int main(int argc, char **argv)
 {
-    struct want w = {.value = "nan"};
+    struct want w = {0};
     struct ral_err err = {0};
-    const struct ral_opt opts[] = {
+    const struct ral_setting rows[] = {
         RAL_OPT_FLAG(0, "advantages", &w.advantages, "1 and -1 in turn"),
-        RAL_OPT_INT(0, "record", &w.record, "K", "of the key, from 0 [0]"),
-        RAL_OPT_INT(0, "sample", &w.sample, "I", "of the key, from 0 [0]"),
+        RAL_OPT_INT(0, "record", &w.record, "K", 0, RAL_MANY, 0,
+                    "of the key, from 0"),
+        RAL_OPT_INT(0, "sample", &w.sample, "I", 0, RAL_MANY, 0,
+                    "of the key, from 0"),
         RAL_OPT_STR(0, "key", &w.key, "KEY", "reward, advantage, logp, attn"),
-        RAL_OPT_STR(0, "value", &w.value, "X", "what it becomes [nan]"),
+        RAL_OPT_STR(0, "value", &w.value, "X", "what it becomes",
+                    .text = "nan"),
         RAL_OPT_END};
-    int rc = ral_opt_parse(opts, &argc, &argv, "[options] <IN >OUT",
+    int rc = ral_opt_parse(rows, &argc, &argv, "[options] <IN >OUT",
                            "Changes a stream's samples.", &err);
 
     if (rc == 0)

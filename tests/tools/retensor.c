@@ -79,10 +79,11 @@ static int run(const struct want *w, const char *dir, struct ral_err *err)
 
 int main(int argc, char **argv)
 {
-    struct want w = {.name = "model.norm.weight"};
+    struct want w = {0};
     struct ral_err err = {0};
-    const struct ral_opt opts[] = {
-        RAL_OPT_STR(0, "name", &w.name, "NAME", "tensor"),
+    const struct ral_setting rows[] = {
+        RAL_OPT_STR(0, "name", &w.name, "NAME", "tensor",
+                    .text = "model.norm.weight"),
         RAL_OPT_STR(0, "fill", &w.fill, "X", "every number becomes X"),
         RAL_OPT_STR(0, "fill-last", &w.fill_last, "X", "the last one does"),
         RAL_OPT_FLAG(0, "drop", &w.drop, "leave it out"),
@@ -90,7 +91,7 @@ int main(int argc, char **argv)
         RAL_OPT_FLAG(0, "add", &w.add, "again under another name"),
         RAL_OPT_FLAG(0, "f64", &w.f64, "call its bytes F64"),
         RAL_OPT_END};
-    int rc = ral_opt_parse(opts, &argc, &argv, "[options] DIR",
+    int rc = ral_opt_parse(rows, &argc, &argv, "[options] DIR",
                            "Spoils a tensor of DIR/model.safetensors.", &err);
 
     if (rc == 0)

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "media/image.h"
+#include "run.h"
 
 #ifndef GOLDEN_TOP // the Makefile gives the source tree's absolute path
 #define GOLDEN_TOP "."
@@ -71,19 +72,6 @@ static inline struct ral_image test_picture(size_t w, size_t h)
         im.rgb[i] = (uint8_t)(2 * x < w ? noise >> 24 : x * 7 + y * 3 + c * 50);
     }
     return im;
-}
-
-static inline int run_suite(Suite *s)
-{
-    SRunner *sr = srunner_create(s);
-    int failed;
-
-    srunner_set_fork_status(sr, CK_NOFORK);
-    srunner_set_tap(sr, "-");
-    srunner_run_all(sr, CK_SILENT);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "text/answer.h"
+#include "run.h"
 
 static void finds(const char *text, const char *want)
 {
@@ -137,21 +138,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("answer");
     TCase *c = tcase_create("answer");
-    SRunner *r;
-    int failed;
 
     tcase_add_test(c, extract);
     tcase_add_test(c, format);
     tcase_add_test(c, letter);
     tcase_add_test(c, long_text_takes_linear_time);
-    suite_add_tcase(s, c);
-    r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests(c);
 }

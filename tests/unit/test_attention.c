@@ -9,6 +9,7 @@
 #include "base/cpu.h"
 #include "base/rng.h"
 #include "cpu/attention.h"
+#include "run.h"
 
 enum { MAX_SPANS = 40, MAX_KEYS = 1536 };
 
@@ -1107,10 +1108,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("attention");
     TCase *tc = tcase_create("all");
-    SRunner *sr = srunner_create(suite);
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_set_timeout(tc, 60);
@@ -1126,11 +1124,5 @@ int main(void)
     tcase_add_test(tc, mean_and_each_head_agree);
     tcase_add_test(tc, store_refuses_what_memory_cannot_hold);
     tcase_add_test(tc, nothing_to_do);
-    suite_add_tcase(suite, tc);
-    srunner_set_fork_status(sr, CK_NOFORK);
-    srunner_set_tap(sr, "-");
-    srunner_run_all(sr, CK_SILENT);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests(tc);
 }

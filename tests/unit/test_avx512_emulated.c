@@ -22,6 +22,7 @@
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include <simde/x86/avx512.h>
 #include "../../lib/cpu/kernels_avx512.c"
+#include "run.h"
 #pragma GCC diagnostic pop
 
 enum { M = 40, N = 170, K = 21, LD = N + 7 };
@@ -78,13 +79,9 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("avx512 emulated");
     TCase *t = tcase_create("products");
-    SRunner *r = srunner_create(s);
-    int failed;
 
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) {
-        srunner_free(r);
         puts("1..0 # SKIP no FMA to emulate with");
         return EXIT_SUCCESS;
     }
@@ -93,13 +90,7 @@ int main(void)
     randomize(b, 6 * K * RAL_PANEL);
     tcase_add_test(t, block_is_the_definition);
     tcase_add_test(t, tile_is_the_definition);
-    suite_add_tcase(s, t);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests(t);
 }
 #else
 int main(void)

@@ -11,6 +11,7 @@
 #include "draw/plot.h"
 #include "draw/ticks.h"
 #include "media/image.h"
+#include "run.h"
 
 /* Non-white pixels: inside the box, and up to each of its sides. */
 START_TEST(shapes_fill_their_boxes)
@@ -253,10 +254,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("draw");
     TCase *t = tcase_create("draw");
-    SRunner *sr;
-    int failed;
 
     tcase_add_test(t, shapes_fill_their_boxes);
     tcase_add_test(t, colours_grow_lighter_evenly);
@@ -266,12 +264,5 @@ int main(void)
     tcase_add_test(t, any_text_can_be_drawn);
     tcase_add_test(t, plots_of_odd_data);
     tcase_add_test(t, a_canvas_that_cannot_be);
-    suite_add_tcase(s, t);
-    sr = srunner_create(s);
-    srunner_set_fork_status(sr, CK_NOFORK);
-    srunner_set_tap(sr, "-");
-    srunner_run_all(sr, CK_SILENT);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests(t);
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "run.h"
 #include "stream/cbor.h"
 #include "stream/fields.h"
 
@@ -200,10 +201,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("fields");
     TCase *t = tcase_create("fields");
-    SRunner *r = srunner_create(s);
-    int failed;
 
     tcase_add_test(t, a_whole_row);
     tcase_add_test(t, what_is_not_there);
@@ -212,11 +210,5 @@ int main(void)
     tcase_add_test(t, boxes_of_both_forms);
     tcase_add_test(t, boxes_of_typed_arrays);
     tcase_add_test(t, boxes_that_are_none);
-    suite_add_tcase(s, t);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests(t);
 }

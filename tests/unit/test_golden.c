@@ -1,5 +1,6 @@
 /* tests/unit/test_golden.c - the golden files agree with themselves. */
 #include "golden.h"
+#include "run.h"
 
 static const char *const files[] = {"golden_a", "golden_b"};
 static const char *const cases[] = {"img4x4",   "img8x8", "img10x14",
@@ -137,20 +138,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("golden");
     TCase *tc = tcase_create("files");
-    SRunner *sr = srunner_create(s);
-    int failed;
 
     tcase_add_test(tc, attention_rows_are_distributions);
     tcase_add_test(tc, logp_is_log_softmax_of_the_row_before);
     tcase_add_test(tc, ral_loss_follows_from_the_rows);
     tcase_add_test(tc, measures_see_an_error);
-    suite_add_tcase(s, tc);
-    srunner_set_fork_status(sr, CK_NOFORK);
-    srunner_set_tap(sr, "-");
-    srunner_run_all(sr, CK_SILENT);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests(tc);
 }

@@ -12,6 +12,7 @@
  * happens to lie across the gradient shows nothing: errors are therefore taken
  * over some directions and relative to |g|, the root mean square of g.d over all.
  */
+#include "run.h"
 #include "tiny_train.h"
 
 #define STEP 3e-3
@@ -360,7 +361,6 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-    Suite *s = suite_create("gradients");
     TCase *t = tcase_create("gradients");
     int rc;
 
@@ -373,8 +373,7 @@ int main(int argc, char **argv)
     tcase_add_test(t, distillation_loss);
     tcase_add_test(t, attention_gradient_stops_where_it_must);
     tcase_add_loop_test(t, no_gradient_where_nothing_moved, 0, 2);
-    suite_add_tcase(s, t);
-    rc = tiny_run(s);
+    rc = run_tests(t);
     printf("# largest relative error %.1e\n", worst);
     return rc;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "eval/grounding.h"
+#include "run.h"
 
 #define TOL 1e-12
 
@@ -21,8 +22,9 @@ static void teardown(void)
 }
 
 static struct ral_box *read_boxes(const char *text,
-                                  const struct ral_media_ref *media, size_t n_media,
-                                  size_t *n, struct ral_err *err)
+                                  const struct ral_media_ref *media,
+                                  size_t n_media, size_t *n,
+                                  struct ral_err *err)
 {
     json_t *row = json_pack("{s:o}", "boxes",
                             json_loads(text, JSON_DECODE_ANY, NULL));
@@ -46,7 +48,8 @@ static void cover(const char *text, const struct ral_media_ref *media,
     struct ral_box *box = read_boxes(text, media, n_media, &n, &err);
 
     ck_assert_msg(box != NULL, "%s: %s", text, err.msg);
-    ck_assert_int_eq(ral_boxes_cover(box, n, media, n_media, 1, got, &arena), 0);
+    ck_assert_int_eq(ral_boxes_cover(box, n, media, n_media, 1, got, &arena),
+                     0);
     for (size_t i = 0; i < cells; i++)
         ck_assert_msg(fabs(got[i] - want[i]) < TOL, "%s: cell %zu is %g, not "
                       "%g", text, i, got[i], want[i]);
@@ -246,9 +249,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("grounding");
     TCase *t = tcase_create("grounding");
-    SRunner *r = srunner_create(s);
 
     tcase_add_unchecked_fixture(t, NULL, teardown);
     tcase_add_test(t, one_box_over_four_cells);
@@ -262,11 +263,5 @@ int main(void)
     tcase_add_test(t, mass_is_of_the_visual_tokens);
     tcase_add_test(t, row_before_the_answer);
     tcase_add_test(t, no_row);
-    suite_add_tcase(s, t);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return run_tests(t);
 }

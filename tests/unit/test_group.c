@@ -7,6 +7,7 @@
 #include "stream/cbor.h"
 #include "stream/edit.h"
 #include "stream/group.h"
+#include "run.h"
 
 enum { P = 5, G = 3 };
 
@@ -341,10 +342,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("group");
     TCase *t = tcase_create("records");
-    SRunner *r = srunner_create(s);
-    int failed;
 
     tcase_add_test(t, a_group_comes_back);
     tcase_add_test(t, a_failed_group_passes);
@@ -353,11 +351,5 @@ int main(void)
     tcase_add_test(t, reserved_fields_are_refused);
     tcase_add_test(t, half_attention_widens);
     tcase_add_test(t, damage_never_crashes);
-    suite_add_tcase(s, t);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests(t);
 }

@@ -11,6 +11,7 @@
 #include "base/cpu.h"
 #include "base/rng.h"
 #include "cpu/kernels.h"
+#include "run.h"
 #include "cpu/kernels_body.h" // the functions of one number
 
 enum { MOST = 131 };
@@ -503,10 +504,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("kernels");
     TCase *t = tcase_create("kernels");
-    SRunner *r = srunner_create(s);
-    int failed;
 
     ral_cpu_flags(&cpu, NULL, NULL);
     kernels_fill(&def, "here");
@@ -527,11 +525,5 @@ int main(void)
     tcase_add_test(t, activation_gradients_match_differences);
     tcase_add_test(t, norm_gradients_match_differences);
     tcase_add_test(t, rotating_back_is_the_transpose);
-    suite_add_tcase(s, t);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests(t);
 }

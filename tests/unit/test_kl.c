@@ -131,13 +131,11 @@ static void close_all(void)
 
 int main(void)
 {
-    Suite *s = suite_create("kl");
     TCase *t = tcase_create("kl");
 
     tcase_add_unchecked_fixture(t, open_all, close_all);
     tcase_add_test(t, distill_golden);
     tcase_add_test(t, distill_finite_difference);
     tcase_add_test(t, equal_rows_have_none);
-    suite_add_tcase(s, t);
-    return tiny_run(s);
+    return run_tests(t);
 }

@@ -13,6 +13,7 @@
 #include "base/cpu.h"
 #include "base/rng.h"
 #include "cpu/matmul.h"
+#include "run.h"
 
 static struct ral_nn nns[3]; // best path with 1, 2 and 3 threads
 static struct ral_nn plain;  // the definition
@@ -309,9 +310,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("matmul");
     TCase *t = tcase_create("matmul");
-    SRunner *r = srunner_create(s);
     struct ral_err err = {0};
     unsigned cpu;
     int failed;
@@ -332,14 +331,9 @@ int main(void)
 #ifdef __x86_64__
     tcase_add_test(t, flushed_subnormals_are_refused);
 #endif
-    suite_add_tcase(s, t);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
+    failed = run_tests(t);
     for (int i = 0; i < 3; i++)
         ral_nn_release(&nns[i]);
     ral_nn_release(&plain);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return failed;
 }

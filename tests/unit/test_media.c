@@ -282,7 +282,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("media");
     TCase *t = tcase_create("media");
 
     tcase_add_test(t, pixels_are_pillows);
@@ -291,6 +290,5 @@ int main(void)
     tcase_add_test(t, lying_headers_are_refused);
     tcase_add_test(t, other_files_are_named_as_such);
     tcase_add_test(t, corpus_decodes_or_tells);
-    suite_add_tcase(s, t);
-    return run_suite(s);
+    return run_tests(t);
 }

@@ -481,10 +481,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("model");
     TCase *t = tcase_create("model");
-    SRunner *r;
-    int failed;
 
     tcase_set_timeout(t, 60);
     tcase_add_loop_test(t, forward_equals_transformers, 0, 2);
@@ -492,12 +489,5 @@ int main(void)
     tcase_add_loop_test(t, greedy_tokens_equal_transformers, 0, 2);
     tcase_add_loop_test(t, gradients_equal_transformers, 0, 2);
     tcase_add_test(t, a_still_held_once_is_the_same);
-    suite_add_tcase(s, t);
-    r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests(t);
 }

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "eval/outcome.h"
 #include "eval/stats.h"
+#include "run.h"
 
 static struct ral_outcomes a, b;
 static struct ral_err err;
@@ -261,9 +262,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("outcome");
     TCase *t = tcase_create("outcome");
-    SRunner *r = srunner_create(s);
     int failed, fd = mkstemp(path);
 
     if (fd < 0)
@@ -279,12 +278,7 @@ int main(void)
     tcase_add_test(t, lines_come_back);
     tcase_add_test(t, other_lines_are_refused);
     tcase_add_test(t, peeking_takes_nothing);
-    suite_add_tcase(s, t);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
+    failed = run_tests(t);
     unlink(path);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return failed;
 }

@@ -154,7 +154,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("resize");
     TCase *t = tcase_create("resize");
 
     tcase_add_test(t, sizes_are_those_of_the_reference);
@@ -162,6 +161,5 @@ int main(void)
     tcase_add_test(t, bicubic_is_pillows);
     tcase_add_test(t, resize_refuses_nothing_and_too_much);
     tcase_add_test(t, patches_are_those_of_the_processor);
-    suite_add_tcase(s, t);
-    return run_suite(s);
+    return run_tests(t);
 }

@@ -10,6 +10,7 @@
 #include "rl/kl.h"
 #include "rl/pg.h"
 #include "rl/reduce.h"
+#include "run.h"
 
 static json_t *golden;
 
@@ -32,20 +33,40 @@ static double number(const json_t *row, const char *key)
     return json_number_value(v);
 }
 
+static const struct ral_advantage of_grpo; // zero: {group, group}
+
+/* The whole batch: groups one after another. */
+static void advantages(struct ral_advantage how, size_t groups,
+                       const size_t *G, const double *reward, double *adv)
+{
+    struct ral_spread batch = {0};
+    size_t n = 0;
+
+    for (size_t g = 0; g < groups; g++)
+        n += G[g];
+    for (size_t i = 0; i < n; i++)
+        ral_spread_add(&batch, reward[i]);
+    for (size_t g = 0; g < groups; reward += G[g], adv += G[g], g++)
+        ral_advantage(&how, ral_advantage_waits(&how) ? &batch : NULL, G[g],
+                      reward, adv);
+}
+
 /* k of 8 rollouts right, rewards 1.0 and 0.1: by hand, before the epsilon. */
 START_TEST(advantage_of_eight)
 {
     static const double want[3][3] = {
         {1, 2.4749, -0.3536}, {4, 0.9354, -0.9354}, {7, 0.3536, -2.4749}};
-    const size_t G = 8;
 
     for (size_t c = 0; c < 3; c++) {
+        struct ral_spread all = {0};
         double r[8], a[8], std;
 
-        for (size_t i = 0; i < 8; i++)
+        for (size_t i = 0; i < 8; i++) {
             r[i] = i < (size_t)want[c][0] ? 1.0 : 0.1;
-        ral_advantage(RAL_SCALE_GROUP, 1, &G, r, a);
-        std = ral_sample_std(8, r);
+            ral_spread_add(&all, r[i]);
+        }
+        ral_advantage(&of_grpo, NULL, 8, r, a);
+        std = ral_spread_std(&all);
         for (size_t i = 0; i < 8; i++) {
             const double w = want[c][r[i] == 1.0 ? 1 : 2];
 
@@ -56,21 +77,91 @@ START_TEST(advantage_of_eight)
 }
 END_TEST
 
+/* Exactly: whatever the baseline where it is of equal rewards itself. */
 START_TEST(equal_rewards_give_zero)
 {
-    const size_t G[] = {3, 1, 7};
+    const size_t G[] = {3, 1, 7}, all = 11;
     double r[11], a[11];
 
-    for (size_t i = 0; i < 11; i++) // sums of 0.1 are not multiples of it
-        r[i] = i < 3 ? 0.1 : 0.3;
-    for (int s = RAL_SCALE_GROUP; s <= RAL_SCALE_NONE; s++) {
-        memset(a, 0xff, sizeof(a));
-        ral_advantage((enum ral_scale)s, 3, G, r, a);
-        for (size_t i = 0; i < 11; i++)
-            ck_assert(a[i] == 0);
+    for (int b = RAL_BASELINE_GROUP; b <= RAL_BASELINE_NONE; b++)
+        for (int s = RAL_SCALE_GROUP; s <= RAL_SCALE_NONE; s++) {
+            const struct ral_advantage how = {(enum ral_baseline)b,
+                                              (enum ral_scale)s};
+
+            for (size_t i = 0; i < 11; i++) // sums of 0.1 are no multiples
+                r[i] = i < 3 ? 0.1 : 0.3;
+            memset(a, 0xff, sizeof(a));
+            advantages(how, 3, G, r, a);
+            for (size_t i = 0; i < 11 && b <= RAL_BASELINE_LEAVE_ONE_OUT; i++)
+                ck_assert(a[i] == 0);
+            for (size_t i = 0; i < 11; i++)
+                r[i] = 0.1;
+            memset(a, 0xff, sizeof(a));
+            advantages(how, 1, &all, r, a);
+            for (size_t i = 0; i < 11; i++)
+                ck_assert(a[i] == (b == RAL_BASELINE_NONE ? 0.1 : 0));
+        }
+    ck_assert(ral_spread_std(&(struct ral_spread){0}) == 0);
+}
+END_TEST
+
+/* Groups (1, 0, 0.5, 0.5) and (2, 4), by hand: the baselines, not divided. */
+START_TEST(baselines_by_hand)
+{
+    const size_t G[] = {4, 2};
+    const double r[] = {1, 0, 0.5, 0.5, 2, 4};
+    static const double want[][6] = {
+        {0.5, -0.5, 0, 0, -1, 1},                       // means 0.5 and 3
+        {2. / 3, -2. / 3, 0, 0, -2, 2},                 // 1/3, 2/3, .5, .5
+        {-1. / 3, -4. / 3, -5. / 6, -5. / 6, 2. / 3, 8. / 3}, // mean 4/3
+        {1, 0, 0.5, 0.5, 2, 4},
+    };
+    double a[6];
+
+    for (size_t b = 0; b < 4; b++) {
+        advantages((struct ral_advantage){(enum ral_baseline)b, RAL_SCALE_NONE},
+                   2, G, r, a);
+        for (size_t i = 0; i < 6; i++)
+            ck_assert_double_eq_tol(a[i], want[b][i], 1e-15);
     }
-    ral_advantage(RAL_SCALE_BATCH, 0, NULL, NULL, NULL); // nothing: safe
-    ck_assert(ral_sample_std(0, NULL) == 0);
+}
+END_TEST
+
+/* Deviations of the same: groups sqrt(1/6) and sqrt(2), batch sqrt(13/6). */
+START_TEST(scales_by_hand)
+{
+    const size_t G[] = {4, 2};
+    const double r[] = {1, 0, 0.5, 0.5, 2, 4};
+    const double small = sqrt(1. / 6), large = sqrt(2), whole = sqrt(13. / 6);
+    double a[6], plain[6];
+
+    for (int b = RAL_BASELINE_GROUP; b <= RAL_BASELINE_NONE; b++) {
+        struct ral_advantage how = {(enum ral_baseline)b, RAL_SCALE_NONE};
+
+        advantages(how, 2, G, r, plain);
+        how.scale = RAL_SCALE_GROUP;
+        advantages(how, 2, G, r, a);
+        for (size_t i = 0; i < 6; i++)
+            ck_assert_double_eq_tol(
+                a[i], plain[i] / ((i < 4 ? small : large) + 1e-4), 1e-14);
+        how.scale = RAL_SCALE_BATCH;
+        advantages(how, 2, G, r, a);
+        for (size_t i = 0; i < 6; i++)
+            ck_assert_double_eq_tol(a[i], plain[i] / (whole + 1e-4), 1e-14);
+    }
+}
+END_TEST
+
+/* Only what needs the whole batch waits for it. */
+START_TEST(waiting_for_the_batch)
+{
+    ck_assert(!ral_advantage_waits(&of_grpo));
+    ck_assert(ral_advantage_waits(
+        &(struct ral_advantage){.scale = RAL_SCALE_BATCH}));
+    ck_assert(ral_advantage_waits(&(struct ral_advantage){
+        .baseline = RAL_BASELINE_BATCH, .scale = RAL_SCALE_NONE}));
+    ck_assert(!ral_advantage_waits(&(struct ral_advantage){
+        .baseline = RAL_BASELINE_LEAVE_ONE_OUT, .scale = RAL_SCALE_NONE}));
 }
 END_TEST
 
@@ -85,14 +176,14 @@ START_TEST(advantage_golden)
     {
         const json_t *groups = json_object_get(row, "groups");
         const json_t *want = json_object_get(row, "advantage");
+        const char *scale = json_string_value(json_object_get(row, "scale"));
         size_t G[8], n = 0, ng = json_array_size(groups);
+        struct ral_advantage how = {0};
         double r[32], a[32];
-        enum ral_scale scale;
 
-        ck_assert_int_eq(
-            ral_scale_parse(
-                &scale, json_string_value(json_object_get(row, "scale")), NULL),
-            0);
+        how.scale = !strcmp(scale, "group")   ? RAL_SCALE_GROUP
+                    : !strcmp(scale, "batch") ? RAL_SCALE_BATCH
+                                              : RAL_SCALE_NONE;
         for (size_t g = 0; g < ng; g++) {
             const json_t *one = json_array_get(groups, g);
 
@@ -100,7 +191,7 @@ START_TEST(advantage_golden)
             for (size_t i = 0; i < G[g]; i++)
                 r[n++] = json_number_value(json_array_get(one, i));
         }
-        ral_advantage(scale, ng, G, r, a);
+        advantages(how, ng, G, r, a);
         for (size_t i = 0; i < n; i++)
             ck_assert_double_eq_tol(
                 a[i], json_number_value(json_array_get(want, i)), 1e-12);
@@ -113,9 +204,7 @@ START_TEST(names_are_checked)
     const struct ral_pg_type *type;
     struct ral_err err = {0};
     enum ral_reduce how;
-    enum ral_scale scale;
 
-    ck_assert_int_eq(ral_scale_parse(&scale, "std", &err), -RAL_EUSAGE);
     ck_assert_int_eq(ral_reduce_parse(&how, "mean", &err), -RAL_EUSAGE);
     ck_assert_int_eq(ral_pg_find(&type, "dapo", &err), -RAL_EUSAGE);
     ck_assert_ptr_nonnull(strstr(err.msg, "dapo"));
@@ -260,7 +349,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("rl");
     TCase *t = tcase_create("rl");
     json_error_t e;
     int failed;
@@ -270,6 +358,9 @@ int main(void)
         return EXIT_FAILURE;
     tcase_add_test(t, advantage_of_eight);
     tcase_add_test(t, equal_rewards_give_zero);
+    tcase_add_test(t, baselines_by_hand);
+    tcase_add_test(t, scales_by_hand);
+    tcase_add_test(t, waiting_for_the_batch);
     tcase_add_test(t, advantage_golden);
     tcase_add_test(t, names_are_checked);
     tcase_add_test(t, reductions_average);
@@ -277,13 +368,7 @@ int main(void)
     tcase_add_test(t, first_update_is_exact);
     tcase_add_test(t, k3_has_no_cancellation);
     tcase_add_test(t, grpo_golden);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
+    failed = run_tests(t);
     json_decref(golden);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return failed;
 }

@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "rl/attn_div.h"
 #include "rl/attn_policy.h"
+#include "run.h"
 
 enum { MAXH = 4, MAXS = 64 };
 
@@ -333,7 +334,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("rl_attn");
     TCase *t = tcase_create("rl_attn");
     json_error_t e;
     int failed;
@@ -352,13 +352,7 @@ int main(void)
     tcase_add_test(t, rows_without_mass_are_skipped);
     tcase_add_test(t, chain_golden);
     tcase_add_test(t, chain_finite_difference);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
+    failed = run_tests(t);
     json_decref(golden);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return failed;
 }

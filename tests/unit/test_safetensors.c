@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "data/safetensors.h"
+#include "run.h"
 
 static char dir[] = "/tmp/ral-test-st.XXXXXX";
 static char path[200];
@@ -317,8 +318,6 @@ END_TEST
 int main(void)
 {
     TCase *t = tcase_create("safetensors");
-    Suite *s = suite_create("safetensors");
-    SRunner *sr = srunner_create(s);
     int failed;
 
     if (!mkdtemp(dir))
@@ -334,12 +333,7 @@ int main(void)
     tcase_add_test(t, data_without_gap_or_overlap);
     tcase_add_test(t, shards_by_their_index);
     tcase_add_test(t, cuts_and_flips);
-    suite_add_tcase(s, t);
-    srunner_set_fork_status(sr, CK_NOFORK);
-    srunner_set_tap(sr, "-");
-    srunner_run_all(sr, CK_SILENT);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
+    failed = run_tests(t);
     ral_remove_tree(dir, NULL);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return failed;
 }

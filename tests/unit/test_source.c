@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "prompt/source.h"
+#include "run.h"
 
 static const char *all[] = {"category=a", "k!=1"}, *train[] = {"drawer=1,2"};
 static const char *test[] = {"drawer=3"};
@@ -67,7 +68,6 @@ START_TEST(contradictions_are_refused)
     ck_assert_int_eq(find("train", "test", "-"), -RAL_EUSAGE);
     ck_assert_int_eq(find("validation", "test", NULL), -RAL_EUSAGE);
     ck_assert_ptr_nonnull(strstr(err.msg, "data.validation is not set"));
-    ck_assert_int_eq(find("tests", "test", NULL), -RAL_EUSAGE);
 }
 END_TEST
 
@@ -88,10 +88,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("source");
     TCase *t = tcase_create("source");
-    SRunner *r = srunner_create(suite);
-    int failed;
 
     tcase_add_checked_fixture(t, NULL, teardown);
     tcase_add_test(t, a_split_has_its_own_conditions);
@@ -99,11 +96,5 @@ int main(void)
     tcase_add_test(t, nothing_is_stdin);
     tcase_add_test(t, contradictions_are_refused);
     tcase_add_test(t, shards);
-    suite_add_tcase(suite, t);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests(t);
 }

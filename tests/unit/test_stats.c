@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "eval/stats.h"
+#include "run.h"
 
 static json_t *golden;
 
@@ -218,7 +219,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("stats");
     TCase *t = tcase_create("stats");
     json_error_t e;
     int failed;
@@ -233,13 +233,7 @@ int main(void)
     tcase_add_test(t, copies_add_nothing);
     tcase_add_test(t, degenerate);
     tcase_add_test(t, paired_by_hand);
-    suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
+    failed = run_tests(t);
     json_decref(golden);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return failed;
 }

@@ -4,8 +4,10 @@
  * recomputed values are equal; AdamW is AdamW; a step that fails changes
  * nothing; checkpoints hold all of it; nothing is allocated in the long run.
  */
+#include "run.h"
 #include "tiny_train.h"
 
+#include <malloc.h>
 #include <stdatomic.h>
 
 #include "model/forward.h"
@@ -948,7 +950,6 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-    Suite *s = suite_create("step");
     TCase *t = tcase_create("step");
 
     (void)argc;
@@ -973,6 +974,5 @@ int main(int argc, char **argv)
         tcase_add_loop_test(t, decoding_allocates_nothing_per_token, 0, 2);
         tcase_add_loop_test(t, training_allocates_nothing_again, 0, TEAMS);
     }
-    suite_add_tcase(s, t);
-    return tiny_run(s);
+    return run_tests(t);
 }

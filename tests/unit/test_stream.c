@@ -11,6 +11,7 @@
 #include "stream/header.h"
 #include "stream/reader.h"
 #include "stream/writer.h"
+#include "run.h"
 
 static struct ral_arena a;
 static struct ral_err err;
@@ -564,10 +565,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("stream");
     TCase *t = tcase_create("streams");
-    SRunner *r = srunner_create(s);
-    int failed;
 
     tcase_add_test(t, what_was_written_is_read);
     tcase_add_test(t, every_cut_is_an_error);
@@ -580,11 +578,5 @@ int main(void)
     tcase_add_test(t, headers_that_make_no_sense_are_refused);
     tcase_add_test(t, files_are_read_in_a_row);
     tcase_add_test(t, big_records_pass_and_memory_stays);
-    suite_add_tcase(s, t);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests(t);
 }

@@ -4,6 +4,14 @@
 #include <string.h>
 
 #include "synth/questions.h"
+#include "run.h"
+
+/* 4 x 4 cells, 3 objects, 6 colours, 8 shapes, 2 questions. */
+#define SPEC_INIT                                                              \
+    {                                                                          \
+        .rows = 1000, .cells = 4, .objects = 3, .colours = 6, .shapes = 8,     \
+        .questions = 2                                                         \
+    }
 
 static const struct {
     const char *name;
@@ -58,18 +66,20 @@ static void check_box(const struct ral_canvas *c, const size_t b[4])
 
 static struct ral_questions *open_set(struct ral_synth_spec s)
 {
+    const struct ral_family *family;
     struct ral_questions *q;
     struct ral_err err = {0};
 
     ck_assert_msg(
-        ral_questions_open(&q, ral_family_find("search", NULL), &s, &err) == 0,
+        ral_family_find(&family, "search", &err) == 0 &&
+            ral_questions_open(&q, family, &s, &err) == 0,
         "%s", err.msg);
     return q;
 }
 
 START_TEST(answers_are_what_is_seen)
 {
-    struct ral_synth_spec s = RAL_SYNTH_SPEC_INIT;
+    struct ral_synth_spec s = SPEC_INIT;
     struct ral_question_row row;
     struct ral_canvas *canvas[2] = {NULL};
     struct ral_questions *q;
@@ -102,7 +112,7 @@ END_TEST
 /* Rows depend on nothing but seed and number: a longer set begins the same. */
 START_TEST(longer_sets_begin_the_same)
 {
-    struct ral_synth_spec s = RAL_SYNTH_SPEC_INIT;
+    struct ral_synth_spec s = SPEC_INIT;
     struct ral_question_row a, b;
     struct ral_questions *p, *q;
 
@@ -125,7 +135,7 @@ END_TEST
 /* Answers give nothing away: each colour is as frequent as the next. */
 START_TEST(answers_are_balanced)
 {
-    struct ral_synth_spec s = RAL_SYNTH_SPEC_INIT;
+    struct ral_synth_spec s = SPEC_INIT;
     struct ral_question_row row;
     struct ral_questions *q;
     size_t n[6] = {0};
@@ -146,20 +156,10 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("synth");
     TCase *t = tcase_create("synth");
-    SRunner *sr;
-    int failed;
 
     tcase_add_test(t, answers_are_what_is_seen);
     tcase_add_test(t, longer_sets_begin_the_same);
     tcase_add_test(t, answers_are_balanced);
-    suite_add_tcase(s, t);
-    sr = srunner_create(s);
-    srunner_set_fork_status(sr, CK_NOFORK);
-    srunner_set_tap(sr, "-");
-    srunner_run_all(sr, CK_SILENT);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests(t);
 }

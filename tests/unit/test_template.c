@@ -7,6 +7,7 @@
 
 #include "text/content.h"
 #include "text/template.h"
+#include "run.h"
 
 static struct ral_err err;
 
@@ -205,8 +206,8 @@ static void image(const char *item, const char *path)
         ck_assert_str_eq(got, path);
     else
         ck_assert_ptr_null(got);
-    snprintf(messages, sizeof messages, "[{\"role\":\"user\",\"content\":[%s]}]",
-             item);
+    snprintf(messages, sizeof messages,
+             "[{\"role\":\"user\",\"content\":[%s]}]", item);
     renders(&t, messages, 1, USER IMG END);
     json_decref(j);
 }
@@ -296,10 +297,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("template");
     TCase *c = tcase_create("template");
-    SRunner *r;
-    int failed;
 
     tcase_add_test(c, turns_and_system);
     tcase_add_test(c, pictures_keep_or_change_their_place);
@@ -308,12 +306,5 @@ int main(void)
     tcase_add_test(c, other_shapes_are_refused);
     tcase_add_test(c, pictures_are_files);
     tcase_add_test(c, patterns);
-    suite_add_tcase(s, c);
-    r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests(c);
 }

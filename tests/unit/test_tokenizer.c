@@ -11,6 +11,7 @@
 #include "text/bpe.h"
 #include "text/tokenizer.h"
 #include "text/utf8.h"
+#include "run.h"
 
 #define TINY GOLDEN_TOP "/share/models/tiny/tokenizer.json"
 #define GOLDEN GOLDEN_TOP "/tests/golden/"
@@ -499,10 +500,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("tokenizer");
     TCase *c = tcase_create("tokenizer");
-    SRunner *r;
-    int failed;
 
     tcase_set_timeout(c, 120);
     tcase_add_test(c, golden_texts);
@@ -514,12 +512,5 @@ int main(void)
     tcase_add_test(c, long_text_is_no_trouble);
     tcase_add_test(c, repair_marks_maximal_parts);
     tcase_add_test(c, anything_else_is_refused_by_name);
-    suite_add_tcase(s, c);
-    r = srunner_create(s);
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests(c);
 }

@@ -162,7 +162,6 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-    Suite *s = suite_create("trained");
     TCase *t = tcase_create("trained");
 
     (void)argc;
@@ -170,6 +169,5 @@ int main(int argc, char **argv)
     tcase_set_timeout(t, 240);
     tcase_add_unchecked_fixture(t, make_checkpoints, remove_checkpoints);
     tcase_add_loop_test(t, every_way_gives_the_same_weights, 0, 3);
-    suite_add_tcase(s, t);
-    return tiny_run(s);
+    return run_tests(t);
 }

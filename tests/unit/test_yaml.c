@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "conf/yaml.h"
+#include "run.h"
 
 static struct ral_yaml *parse(const char *text)
 {
@@ -134,20 +135,11 @@ END_TEST
 int main(void)
 {
     TCase *t = tcase_create("yaml");
-    Suite *s = suite_create("yaml");
-    SRunner *sr = srunner_create(s);
-    int failed;
 
     tcase_add_test(t, a_tree_with_places);
     tcase_add_test(t, empty_is_an_empty_mapping);
     tcase_add_test(t, what_a_recipe_must_not_hold);
     tcase_add_test(t, scalars_keep_their_types);
     tcase_add_test(t, a_missing_file_is_named);
-    suite_add_tcase(s, t);
-    srunner_set_fork_status(sr, CK_NOFORK);
-    srunner_set_tap(sr, "-");
-    srunner_run_all(sr, CK_SILENT);
-    failed = srunner_ntests_failed(sr);
-    srunner_free(sr);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_tests(t);
 }

@@ -14,6 +14,7 @@
 #include "base/rng.h"
 #include "ckpt/policy.h"
 #include "model/generate.h"
+#include "run.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define TINY_SANITIZED 1 // ten times slower, and malloc is theirs
@@ -227,20 +228,6 @@ static inline void tiny_passive(char **argv)
         return;
     setenv("OMP_WAIT_POLICY", "passive", 1);
     execv("/proc/self/exe", argv); // without it the tests are only slower
-}
-
-/* How every program of these tests ends. */
-static inline int tiny_run(Suite *s)
-{
-    SRunner *r = srunner_create(s);
-    int failed;
-
-    srunner_set_fork_status(r, CK_NOFORK);
-    srunner_set_tap(r, "-");
-    srunner_run_all(r, CK_SILENT);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 #endif
