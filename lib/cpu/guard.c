@@ -123,7 +123,7 @@ static void *push(struct guard *g,
 {
     struct item *it = NULL;
 
-    if (g->cpu.dev.err.code)
+    if (ral_dev_failed(&g->cpu.dev))
         return NULL;
     if (bytes <= SIZE_MAX - sizeof(*it))
         it = ral_arena_alloc(&g->queue, 1, sizeof(*it) + bytes);
@@ -140,7 +140,7 @@ static void *push(struct guard *g,
 static void run_queue(struct guard *g)
 {
     for (struct item *it = g->first; it; it = it->next) {
-        if (!g->cpu.dev.err.code)
+        if (!ral_dev_failed(&g->cpu.dev))
             it->run(&g->cpu, it + 1);
         free(it->large);
     }
@@ -187,7 +187,7 @@ static void get(struct ral_dev *d, void *host, struct ral_mat x)
     struct guard *g = (struct guard *)d;
 
     run_queue(g);
-    if (!d->err.code)
+    if (!ral_dev_failed(d))
         ral_cpu_get(&g->cpu, host, x);
 }
 

@@ -15,10 +15,11 @@ enum { SERIAL = 1 << 15, EACH_GRAIN = 1024 };
 bool ral_cpu_reserve(struct ral_cpu_dev *d, size_t floats)
 {
     struct ral_err err = {0};
+    const int rc = ral_nn_reserve(&d->nn, floats, &err);
 
-    if (ral_nn_reserve(&d->nn, floats, &err) < 0)
-        ral_dev_fail(&d->dev, -err.code, "%s", err.msg);
-    return !err.code;
+    if (rc < 0)
+        ral_dev_fail(&d->dev, rc, "%s", err.msg);
+    return rc == 0;
 }
 
 float *ral_cpu_scratch(const struct ral_nn *nn)
@@ -118,13 +119,13 @@ void ral_cpu_get(const struct ral_cpu_dev *d, void *host, struct ral_mat x)
 
 static void put(struct ral_dev *d, struct ral_mat x, const void *host)
 {
-    if (!d->err.code)
+    if (!ral_dev_failed(d))
         ral_cpu_put((struct ral_cpu_dev *)d, x, host);
 }
 
 static void get(struct ral_dev *d, void *host, struct ral_mat x)
 {
-    if (!d->err.code)
+    if (!ral_dev_failed(d))
         ral_cpu_get((struct ral_cpu_dev *)d, host, x);
 }
 
@@ -138,7 +139,7 @@ static void nothing_to_wait_for(struct ral_dev *d)
 #define CHECKED(op)                                                            \
     static void op_##op(struct ral_dev *d, const struct ral_op_##op *a)        \
     {                                                                          \
-        if (!d->err.code)                                                      \
+        if (!ral_dev_failed(d))                                                      \
             ral_cpu_##op((struct ral_cpu_dev *)d, a);                          \
     }
 RAL_OPS(CHECKED)

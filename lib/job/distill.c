@@ -133,7 +133,7 @@ static int set_objective(struct distill *d)
     return 0;
 }
 
-static int start(struct distill *d, char *const *streams, size_t n)
+static int start_distill(struct distill *d, char *const *streams, size_t n)
 {
     const struct ral_distill_job *j = d->job;
     const struct ral_prompt_conf prompts = ral_data_prompts(&j->data);
@@ -170,7 +170,7 @@ int ral_distill_run(const struct ral_distill_job *job,
                     size_t n, const struct ral_log *log, struct ral_err *err)
 {
     struct distill d = {.job = job, .common = common, .log = log, .err = err};
-    int rc = start(&d, streams, n);
+    int rc = start_distill(&d, streams, n);
 
     if (rc == 0)
         rc = run(&d);

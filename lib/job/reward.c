@@ -469,7 +469,7 @@ static int check_failed(const struct job *j, struct ral_err *err)
     return rc;
 }
 
-static int run(struct job *j, struct ral_reader *r, struct ral_out *out,
+static int reward_stream(struct job *j, struct ral_reader *r, struct ral_out *out,
                struct ral_err *err)
 {
     const char *name = j->set->out ? j->set->out : "stdout";
@@ -497,7 +497,7 @@ static int score_stream(struct job *j, struct ral_reader *r,
     if ((rc = ral_rule_set_open(&j->rules, &j->set->rules, j->info, err)) < 0 ||
         (rc = ral_out_open(&out, j->set->out, err)) < 0)
         return rc;
-    if ((rc = run(j, r, &out, err)) == 0)
+    if ((rc = reward_stream(j, r, &out, err)) == 0)
         return ral_out_finish(&out, err);
     ral_out_abort(&out);
     return rc;

@@ -330,7 +330,7 @@ static int check_options(struct update *u, size_t ninputs)
                   : RAL_OPTIM_CHECK("update", &j->optim, u->err);
 }
 
-static int start(struct update *u, size_t ninputs)
+static int start_update(struct update *u, size_t ninputs)
 {
     const struct ral_update_job *j = u->job;
     const struct ral_prompt_conf prompts = ral_data_prompts(&j->data);
@@ -362,7 +362,7 @@ int ral_update_run(const struct ral_update_job *job,
                    struct ral_err *err)
 {
     struct update u = {.job = job, .common = common, .log = log, .err = err};
-    int rc = start(&u, ninputs);
+    int rc = start_update(&u, ninputs);
 
     if (rc == 0)
         rc = job->sft ? run_sft(&u, inputs, ninputs)

@@ -137,7 +137,7 @@ int ral_forward(const struct ral_model *m, const struct ral_pack *p,
 /* ------------------------------------------------------------- backward */
 
 /* The inputs: rows of the embedding, in one order; features to the tower. */
-static void embed_backward(const struct ral_model *m, const struct ral_pack *p,
+static void words_backward(const struct ral_model *m, const struct ral_pack *p,
                            const struct ral_tape *tape, struct ral_mat dx,
                            struct ral_mat grad, struct ral_space *a)
 {
@@ -175,7 +175,7 @@ void ral_backward(const struct ral_model *m, const struct ral_pack *p,
                                 last ? &p->last : &p->all, &kv,
                                 &tape->layer[i], &l, dx, grad, a);
     }
-    embed_backward(m, p, tape, dx, grad, a);
+    words_backward(m, p, tape, dx, grad, a);
     ral_space_rewind(a, mark);
 }
 

@@ -231,7 +231,7 @@ static struct ral_mat by_unit(const struct ral_tower_tape *t, struct ral_mat x)
 }
 
 /* x[patches][width], in window order */
-static void embed_forward(const struct ral_model *m,
+static void patches_forward(const struct ral_model *m,
                           const struct ral_tower_tape *t, struct ral_mat x,
                           struct ral_space *a)
 {
@@ -244,7 +244,7 @@ static void embed_forward(const struct ral_model *m,
     ral_space_rewind(a, mark);
 }
 
-static void embed_backward(const struct ral_model *m,
+static void patches_backward(const struct ral_model *m,
                            const struct ral_tower_tape *t, struct ral_mat dx,
                            struct ral_mat grad, struct ral_space *a)
 {
@@ -334,7 +334,7 @@ int ral_tower_forward(const struct ral_model *m,
         return -RAL_ENOMEM;
     kv = kv_scratch(&s, t, a);
     x = ral_mat_f32(a, t->patches, s.width);
-    embed_forward(m, t, x, a);
+    patches_forward(m, t, x, a);
     for (size_t i = 0; i < depth; i++)
         ral_block_forward(&s, &m->table.tower[i], layout_of(m, t, i), &kv, x,
                           NULL, keep ? &t->block[i] : NULL, a);
@@ -358,6 +358,6 @@ void ral_tower_backward(const struct ral_model *m,
     for (size_t i = m->config.vision.depth; i-- > 0;)
         ral_block_backward(&s, &m->table.tower[i], layout_of(m, t, i), &kv,
                            &t->block[i], NULL, dx, grad, a);
-    embed_backward(m, t, dx, grad, a);
+    patches_backward(m, t, dx, grad, a);
     ral_space_rewind(a, mark);
 }

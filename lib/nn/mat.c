@@ -135,12 +135,12 @@ void ral_dev_fail(struct ral_dev *d, int code, const char *what, ...)
 {
     va_list ap;
 
-    if (d->err.code)
+    if (ral_dev_failed(d))
         return;
     va_start(ap, what);
-    vsnprintf(d->err.msg, sizeof d->err.msg, what, ap);
+    vsnprintf(d->failure.msg, sizeof d->failure.msg, what, ap);
     va_end(ap);
-    d->err.code = -code;
+    d->failure.code = -code;
 }
 
 int ral_sync(struct ral_dev *d, struct ral_err *err)
@@ -148,19 +148,19 @@ int ral_sync(struct ral_dev *d, struct ral_err *err)
     int rc;
 
     d->ops->wait(d);
-    if (!d->err.code)
+    if (!ral_dev_failed(d))
         return 0;
-    rc = ral_err_set(err, -d->err.code, "%s", d->err.msg);
-    d->err = (struct ral_err){0};
+    rc = ral_err_set(err, -d->failure.code, "%s", d->failure.msg);
+    d->failure = (struct ral_err){0};
     return rc;
 }
 
 int ral_get(struct ral_dev *d, void *host, struct ral_mat x,
             struct ral_err *err)
 {
-    if (!d->err.code)
+    if (!ral_dev_failed(d))
         d->ops->get(d, host, x);
-    return d->err.code ? ral_sync(d, err) : 0;
+    return ral_dev_failed(d) ? ral_sync(d, err) : 0;
 }
 
 void ral_dev_close(struct ral_dev *d)

@@ -290,7 +290,7 @@ struct ral_ops {
      * for all that was queued. */
     void (*put)(struct ral_dev *, struct ral_mat, const void *host);
     void (*get)(struct ral_dev *, void *host, struct ral_mat);
-    /* Waits; a failure is then in dev->err. */
+    /* Waits; a failure is then in dev->failure. */
     void (*wait)(struct ral_dev *);
     /* Numbers of a packed weight [N][K]; 0: the machine takes it as it is. */
     size_t (*packed)(const struct ral_dev *, size_t N, size_t K);
@@ -305,7 +305,7 @@ struct ral_ops {
 /* A machine; every kind has this at its beginning. */
 struct ral_dev {
     const struct ral_ops *ops;
-    struct ral_err err;             // the first failure; code 0: none
+    struct ral_err failure;         // the first one; code 0: none
     struct ral_arena_source source; // for arenas of its memory
     const char *kernels;            // "avx512", for -V and metrics
     bool blas;                      // gradient products by OpenBLAS
@@ -315,6 +315,11 @@ struct ral_dev {
 /* d->ops->OP(d, &(struct ral_op_OP){...}) */
 #define RAL_DO(d, op, ...)                                                     \
     ((d)->ops->op((d), &(struct ral_op_##op){__VA_ARGS__}))
+
+static inline bool ral_dev_failed(const struct ral_dev *d)
+{
+    return d->failure.code != 0;
+}
 
 /* The first failure stays. */
 void ral_dev_fail(struct ral_dev *d, int code, const char *what, ...)

@@ -143,7 +143,7 @@ rl() {                  # rl OPTIONS...: of f12 on s.ral
 }
 expect 0 'an update' rl --log rl -o u s.ral
 holds 'four optimiser steps' "$(wc -l <rl) == 4"
-for k in reward kl clip_fraction jsd attn_loss attn_share dlogp dlogp_max \
+for k in reward flat_groups clip_fraction jsd attn_loss attn_share dlogp dlogp_max \
     entropy grad_norm tokens_per_s peak_bytes; do
     grep -c "\"$k\":" rl | grep -qx 4 || echo "$k"
 done >missing
@@ -162,7 +162,10 @@ weights 'the same bits' u up
 rl -s update.attn_coef=0 --log rl0 -o u0 s.ral
 cmp -s u/model.safetensors u0/model.safetensors && ok 1 'without attention it differs' ||
     ok 0 'without attention it differs'
-all 'attn_coef 0: no share' 'x == 0' attn_share rl0
+for k in attn_share attn_loss jsd kl; do # what was not computed is not there
+    ! grep -q "\"$k\"" rl0 || echo "$k"
+done >there
+holds 'attn_coef 0, beta 0: neither is measured' "$(wc -l <there) == 0"
 rl -s update.num_mini_batches=1 -s update.attn_coef=0 --log r1 -o b1 s.ral
 rl -s update.num_mini_batches=1 -s update.attn_coef=0 --log r2 \
     -s update.micro_batch_tokens=1 -o b2 s.ral
