@@ -14,6 +14,7 @@
 #include "cpu/guard.h"
 #include "cpu/kernels_body.h" // the functions of one number
 #include "cpu/machine.h"
+#include "run.h"
 
 enum { ARRAYS = 16, CHAIN = 512, NORM_ROWS = 256, COLUMNS = 4096 };
 
