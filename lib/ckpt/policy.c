@@ -20,13 +20,19 @@ int ral_machine_open(struct ral_dev **out, const struct ral_machine_conf *conf,
     if ((rc = ral_cpu_flags(&flags, conf->cpu, err)) < 0)
         return rc;
     if (!strcmp(device, "cpu"))
-        return ral_cpu_open(out, flags, (int)conf->threads, err);
-    if (!strcmp(device, "guard"))
-        return ral_guard_open(out, flags, (int)conf->threads, err);
-    return ral_err_set(err, -RAL_EUSAGE,
-                       "--device %s: this build knows cpu, and guard for "
-                       "tests",
-                       device);
+        rc = ral_cpu_open(out, flags, (int)conf->threads, err);
+    else if (!strcmp(device, "guard"))
+        rc = ral_guard_open(out, flags, (int)conf->threads, err);
+    else
+        rc = ral_err_set(err, -RAL_EUSAGE,
+                         "--device %s: this build knows cpu, and guard for "
+                         "tests",
+                         device);
+    if (rc == 0 && conf->blas && (rc = ral_cpu_use_blas(*out, err)) < 0) {
+        ral_dev_close(*out);
+        *out = NULL;
+    }
+    return rc;
 }
 
 static int check_agreement(const struct ral_policy *p, struct ral_err *err)

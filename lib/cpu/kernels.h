@@ -17,27 +17,42 @@
 
 enum { RAL_TILE_M = 8 }; // most rows of one tile call
 
+/* What a chain starts from, and what becomes of it. */
+enum ral_into {
+    RAL_SET,    // from +0, stored
+    RAL_RESUME, // from what is there: a chain that was stored between blocks
+    RAL_ADD,    // from +0, then one add to what is there
+};
+
 struct ral_kernels {
     const char *name; // "c", "avx2", "avx512"
 
     /**
-     * c[rows][cols] = (load ? c : +0) + a[rows][K] b[K][cols], each element
-     * one chain over ascending k. rows 1..RAL_TILE_M, cols 1..RAL_PANEL.
-     * b must be readable up to cols rounded up to 16 in each of its K rows;
-     * only cols columns of c are written.
+     * c[rows][cols] = a[rows][K] b[K][cols], each element one chain over
+     * ascending k, or what `into` says. rows 1..RAL_TILE_M, cols
+     * 1..RAL_PANEL. b must be readable up to cols rounded up to 16 in each of
+     * its K rows; only cols columns of c are written.
      */
     void (*tile)(size_t rows, size_t cols, size_t K, const float *a, size_t lda,
-                 const float *b, size_t ldb, float *c, size_t ldc, bool load);
+                 const float *b, size_t ldb, float *c, size_t ldc,
+                 enum ral_into into);
     /* The same for any M and N; b is panels of 32 columns [K][32], stride
      * floats apart, each readable in full. */
     void (*block)(size_t M, size_t N, size_t K, const float *a, size_t lda,
                   const float *b, size_t stride, float *c, size_t ldc,
-                  bool load);
+                  enum ral_into into);
 
-    /* out[K][32]: columns of rows (at most 32, else zero) of stored numbers,
-     * ld apart: a panel. src needs no alignment; F32, F16 or BF16. */
+    /* Panels out[K][32] of stored numbers, zero beyond the given columns; src
+     * needs no alignment; F32, F16 or BF16, widened exactly.
+     * panel: column r is stored row r, rows ld apart (at most 32).
+     * row_panel: row k is stored row k, of which cols (at most 32) exist. */
     void (*panel)(size_t rows, size_t K, enum ral_dtype t, const void *src,
                   size_t ld, float *out);
+    void (*row_panel)(size_t cols, size_t K, enum ral_dtype t, const void *src,
+                      size_t ld, float *out);
+    /* out[m][k] = a[k][m] */
+    void (*transpose)(size_t M, size_t K, const float *a, size_t lda,
+                      float *out, size_t ldout);
 
     float (*max)(const float *x, size_t n);   // n >= 1
     float (*sum)(const float *x, size_t n);   // 32 lanes

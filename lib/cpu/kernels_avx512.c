@@ -13,54 +13,73 @@
 
 enum { W = 16, ROWS = 12 }; // floats of a vector, rows of the largest tile
 
-/* c[R][V vectors] (+)= a[R][K] b; vector v of b starts at b[v], rows of b are
- * ldb apart, and it belongs to the columns c + 16 v.
- */
+/* acc[R][V vectors] += a[R] times one row of b, that starts at b[v] + at. */
 static inline __attribute__((always_inline)) void
-micro(int R, int V, size_t K, const float *a, size_t lda, const float *const *b,
-      size_t ldb, float *c, size_t ldc, bool load)
+multiply(int R, int V, __m512 acc[ROWS][8], const float *a, size_t lda,
+         const float *const *b, size_t at)
 {
-    __m512 acc[ROWS][8];
+    __m512 bv[8];
 
-#pragma GCC unroll 12
-    for (int r = 0; r < R; r++)
 #pragma GCC unroll 8
-        for (int v = 0; v < V; v++)
-            acc[r][v] = load ? _mm512_loadu_ps(c + (size_t)r * ldc + v * W)
-                             : _mm512_setzero_ps();
-    for (size_t k = 0; k < K; k++) {
-        __m512 bv[8];
+    for (int v = 0; v < V; v++)
+        bv[v] = _mm512_loadu_ps(b[v] + at);
+#pragma GCC unroll 12
+    for (int r = 0; r < R; r++) {
+        const __m512 av = _mm512_set1_ps(a[(size_t)r * lda]);
 
 #pragma GCC unroll 8
         for (int v = 0; v < V; v++)
-            bv[v] = _mm512_loadu_ps(b[v] + k * ldb);
-#pragma GCC unroll 12
-        for (int r = 0; r < R; r++) {
-            const __m512 av = _mm512_set1_ps(a[(size_t)r * lda + k]);
-
-#pragma GCC unroll 8
-            for (int v = 0; v < V; v++)
-                acc[r][v] = _mm512_fmadd_ps(av, bv[v], acc[r][v]);
-        }
+            acc[r][v] = _mm512_fmadd_ps(av, bv[v], acc[r][v]);
     }
-#pragma GCC unroll 12
-    for (int r = 0; r < R; r++)
-#pragma GCC unroll 8
-        for (int v = 0; v < V; v++)
-            _mm512_storeu_ps(c + (size_t)r * ldc + v * W, acc[r][v]);
 }
 
-typedef void micro_fn(size_t K, const float *a, size_t lda, const float *b,
-                      size_t ldb, float *c, size_t ldc, bool load);
+/* c[R][V vectors] (+)= a[R][K] b; vector v of b starts at b[v], and belongs to
+ * the columns c + 16 v.
+ */
+static inline __attribute__((always_inline)) void
+micro(int R, int V, const struct piece *p, const float *const *b)
+{
+    const float *a = p->a, *ahead = p->ahead;
+    const size_t lda = p->lda, ldb = p->ldb;
+    __m512 acc[ROWS][8];
+    size_t k = 0, at = 0;
+
+#pragma GCC unroll 12
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 8
+        for (int v = 0; v < V; v++)
+            acc[r][v] = p->into == RAL_RESUME
+                            ? _mm512_loadu_ps(p->c + (size_t)r * p->ldc + v * W)
+                            : _mm512_setzero_ps();
+    for (; k + STEP <= p->K; k += STEP, a += STEP) {
+        for (size_t i = k < p->until ? p->lines : 0; i; i--, ahead += 16)
+            __builtin_prefetch(ahead, 0, 2);
+#pragma GCC unroll 8
+        for (int i = 0; i < STEP; i++, at += ldb)
+            multiply(R, V, acc, a + i, lda, b, at);
+    }
+    for (; k < p->K; k++, a++, at += ldb)
+        multiply(R, V, acc, a, lda, b, at);
+#pragma GCC unroll 12
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 8
+        for (int v = 0; v < V; v++) {
+            float *to = p->c + (size_t)r * p->ldc + v * W;
+
+            if (p->into == RAL_ADD)
+                acc[r][v] = _mm512_add_ps(_mm512_loadu_ps(to), acc[r][v]);
+            _mm512_storeu_ps(to, acc[r][v]);
+        }
+}
+
+typedef void micro_fn(const struct piece *p);
 
 #define MICRO(R, V)                                                            \
-    static void micro_##R##x##V(size_t K, const float *a, size_t lda,          \
-                                const float *b, size_t ldb, float *c,          \
-                                size_t ldc, bool load)                         \
+    static void micro_##R##x##V(const struct piece *p)                         \
     {                                                                          \
-        const float *const bs[] = {b, b + W};                                  \
+        const float *const bs[] = {p->b, p->b + W};                            \
                                                                                \
-        micro(R, V, K, a, lda, bs, ldb, c, ldc, load);                         \
+        micro(R, V, p, bs);                                                    \
     }
 #define MICROS(R) MICRO(R, 1) MICRO(R, 2)
 MICROS(1)
@@ -94,90 +113,92 @@ static micro_fn *const micros[ROWS + 1][3] = {
 };
 
 /* One or two rows, four or two panels: eight chains. */
-static void micro_panels(size_t rows, size_t K, const float *a, size_t lda,
-                         const float *b, size_t stride, float *c, size_t ldc,
-                         bool load)
+static void micro_panels(size_t rows, const struct piece *p, size_t stride)
 {
     const float *bs[8];
 
     for (size_t v = 0; v < (rows == 1 ? 8 : 4); v++)
-        bs[v] = b + v / 2 * stride + v % 2 * W;
+        bs[v] = p->b + v / 2 * stride + v % 2 * W;
     if (rows == 1)
-        micro(1, 8, K, a, lda, bs, RAL_PANEL, c, ldc, load);
+        micro(1, 8, p, bs);
     else
-        micro(2, 4, K, a, lda, bs, RAL_PANEL, c, ldc, load);
+        micro(2, 4, p, bs);
 }
 
 /* Up to ROWS rows of up to 32 columns, of which cols exist in c. */
-static void part(size_t rows, size_t cols, size_t K, const float *a, size_t lda,
-                 const float *b, size_t ldb, float *c, size_t ldc, bool load)
+static void part(size_t rows, size_t cols, const struct piece *p)
 {
     micro_fn *fn = micros[rows][cols > W ? 2 : 1];
-    float tmp[ROWS * RAL_PANEL] = {0};
 
     if (cols == RAL_PANEL || cols == W) {
-        fn(K, a, lda, b, ldb, c, ldc, load);
+        fn(p);
         return;
     }
-    for (size_t r = 0; load && r < rows; r++)
-        memcpy(tmp + r * RAL_PANEL, c + r * ldc, cols * sizeof(float));
-    fn(K, a, lda, b, ldb, tmp, RAL_PANEL, load);
+
+    float tmp[ROWS * RAL_PANEL] = {0}; // here: cleared only where it is used
+    struct piece whole = *p;
+
+    whole.c = tmp;
+    whole.ldc = RAL_PANEL;
+    for (size_t r = 0; p->into != RAL_SET && r < rows; r++)
+        memcpy(tmp + r * RAL_PANEL, p->c + r * p->ldc, cols * sizeof(float));
+    fn(&whole);
     for (size_t r = 0; r < rows; r++)
-        memcpy(c + r * ldc, tmp + r * RAL_PANEL, cols * sizeof(float));
+        memcpy(p->c + r * p->ldc, tmp + r * RAL_PANEL, cols * sizeof(float));
 }
 
 static void tile(size_t rows, size_t cols, size_t K, const float *a, size_t lda,
-                 const float *b, size_t ldb, float *c, size_t ldc, bool load)
+                 const float *b, size_t ldb, float *c, size_t ldc,
+                 enum ral_into into)
 {
-    part(rows, cols, K, a, lda, b, ldb, c, ldc, load);
+    part(rows, cols, &(struct piece){K, a, lda, b, ldb, c, ldc, into, b, 0, 0});
 }
 
-/* Rows of the next tile: 12, but the last 13 to 23 in halves. */
-static inline size_t take(size_t rows)
+/* Rows of the next tile: most, but the last up to 2 most - 1 in halves. */
+static inline size_t take(size_t rows, size_t most)
 {
-    return rows >= 2 * ROWS ? ROWS : rows > ROWS ? (rows + 1) / 2 : rows;
+    return rows >= 2 * most ? most : rows > most ? (rows + 1) / 2 : rows;
 }
 
-static inline void fetch(const float *p, size_t floats)
+/* All rows of one panel. The tile of c that comes next is fetched to the
+ * second cache: in the first its rows may share one set of lines. A short
+ * chain that is added to what is there waits for c more than it multiplies,
+ * unless tiles are small enough to overlap.
+ */
+static void column(size_t M, size_t cols, struct piece p)
 {
-#ifdef RAL_SIMDE
-    (void)p;
-    (void)floats;
-#else
-    for (size_t i = 0; i < floats; i += 16)
-        _mm_prefetch((const char *)(p + i), _MM_HINT_T1);
-#endif
+    const size_t most = p.K <= 128 && p.into == RAL_ADD ? 4 : ROWS;
+
+    for (size_t m = 0, R; m < M; m += R) {
+        R = take(M - m, most);
+        for (size_t r = R; m + R < M && r < R + take(M - m - R, most); r++) {
+            __builtin_prefetch(p.c + r * p.ldc, 0, 2);
+            __builtin_prefetch(p.c + r * p.ldc + W, 0, 2);
+        }
+        part(R, cols, &p);
+        advance(&p, R);
+    }
 }
 
 static void block(size_t M, size_t N, size_t K, const float *a, size_t lda,
                   const float *b, size_t stride, float *c, size_t ldc,
-                  bool load)
+                  enum ral_into into)
 {
-    /* of the next panel, a tile, in whole lines */
-    const size_t slice = (K * RAL_PANEL * take(M) / (M + !M) + 15) / 16 * 16;
     const size_t wide = M == 1 ? 4 : M == 2 ? 2 : 1; // panels at once
 
-    for (size_t n = 0; n < N;) {
+    for (size_t n = 0; n < N; n += RAL_PANEL, b += stride) {
+        struct piece p = {K, a, lda, b, RAL_PANEL, c + n, ldc, into, b, 0, 0};
         const size_t cols = N - n < RAL_PANEL ? N - n : RAL_PANEL;
-        const float *next = b + stride;
 
         if (wide > 1 && N - n >= wide * RAL_PANEL) {
-            micro_panels(M, K, a, lda, b, stride, c + n, ldc, load);
-            n += wide * RAL_PANEL;
-            b += wide * stride;
+            micro_panels(M, &p, stride);
+            n += (wide - 1) * RAL_PANEL;
+            b += (wide - 1) * stride;
             continue;
         }
-        for (size_t m = 0, R; m < M; m += R) {
-            R = take(M - m);
-            if (n + RAL_PANEL < N) {
-                fetch(next, slice);
-                next += slice;
-            }
-            part(R, cols, K, a + m * lda, lda, b, RAL_PANEL, c + m * ldc + n,
-                 ldc, load);
-        }
-        n += RAL_PANEL;
-        b += stride;
+        if (n + RAL_PANEL < N)
+            fetch(&p, b + stride, RAL_PANEL, (M + ROWS - 1) / ROWS);
+        column(M, cols, p);
     }
 }
 

@@ -13,8 +13,11 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "nn/exact.h"
 #include "cpu/kernels.h"
+#include "nn/exact.h"
+#ifdef __AVX__
+#include <immintrin.h>
+#endif
 
 enum { LANES = 32 };
 
@@ -281,34 +284,53 @@ static inline void widen(enum ral_dtype t, const unsigned char *p, size_t n,
     }
 }
 
+typedef float v4 __attribute__((vector_size(16)));
 typedef float v8 __attribute__((vector_size(32)));
+typedef float loose8 __attribute__((vector_size(32), aligned(1), may_alias));
 #define SHUFFLE __builtin_shufflevector
 
-/* y[j][i] = x[i][j], 8 by 8 */
+/* Two fours side by side; gcc 12 takes a detour over memory by itself. */
+static inline void join(const float *lo, const float *hi, v8 *out)
+{
+#ifdef __AVX__
+    *out = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(lo)),
+                                _mm_loadu_ps(hi), 1);
+#else
+    v4 a, b;
+
+    memcpy(&a, lo, sizeof(v4));
+    memcpy(&b, hi, sizeof(v4));
+    *out = SHUFFLE(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
+#endif
+}
+
+/* y[j][i] = x[i][j], 8 by 8, four j at a time: rows i and i + 4 side by side,
+ * then pairs of rows, then fours.
+ */
 static inline void transpose8(const float *x, size_t ldx, float *y, size_t ldy)
 {
-    v8 a[8], b[8];
+#pragma GCC unroll 2
+    for (size_t j = 0; j < 8; j += 4) {
+        v8 a[4], b[4];
 
-    for (int i = 0; i < 8; i++)
-        memcpy(&a[i], x + (size_t)i * ldx, sizeof(v8));
-    for (int i = 0; i < 8; i += 2) { // pairs of rows
-        b[i] = SHUFFLE(a[i], a[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
-        b[i + 1] = SHUFFLE(a[i], a[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
-    }
-    for (int i = 0; i < 8; i += 4) { // fours: columns 0, 4 | 1, 5 | ...
-        for (int j = 0; j < 2; j++) {
-            a[i + 2 * j] =
-                SHUFFLE(b[i + j], b[i + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
-            a[i + 2 * j + 1] =
-                SHUFFLE(b[i + j], b[i + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+#pragma GCC unroll 4
+        for (size_t i = 0; i < 4; i++)
+            join(x + i * ldx + j, x + (i + 4) * ldx + j, &a[i]);
+#pragma GCC unroll 4
+        for (size_t i = 0; i < 4; i += 2) {
+            b[i] = SHUFFLE(a[i], a[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+            b[i + 1] = SHUFFLE(a[i], a[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
         }
+#pragma GCC unroll 4
+        for (size_t i = 0; i < 4; i += 2) {
+            a[i] = SHUFFLE(b[i / 2], b[i / 2 + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+            a[i + 1] =
+                SHUFFLE(b[i / 2], b[i / 2 + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+        }
+#pragma GCC unroll 4
+        for (size_t i = 0; i < 4; i++)
+            memcpy(y + (j + i) * ldy, &a[i], sizeof(v8));
     }
-    for (int i = 0; i < 4; i++) {
-        b[i] = SHUFFLE(a[i], a[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
-        b[i + 4] = SHUFFLE(a[i], a[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
-    }
-    for (int i = 0; i < 8; i++)
-        memcpy(y + (size_t)i * ldy, &b[i], sizeof(v8));
 }
 
 static void panel(size_t rows, size_t K, enum ral_dtype t, const void *src,
@@ -345,31 +367,105 @@ static void panel(size_t rows, size_t K, enum ral_dtype t, const void *src,
     }
 }
 
+static void row_panel(size_t cols, size_t K, enum ral_dtype t, const void *src,
+                      size_t ld, float *out)
+{
+    const size_t size = ral_dtype_size(t);
+    const unsigned char *p = src;
+
+    if (cols == RAL_PANEL && t == RAL_F32) {
+        for (size_t k = 0; k < K; k++, p += ld * size, out += RAL_PANEL)
+#pragma GCC unroll 4
+            for (size_t i = 0; i < RAL_PANEL; i += 8)
+                *(loose8 *)(out + i) = *(const loose8 *)(p + 4 * i);
+        return;
+    }
+    for (size_t k = 0; k < K; k++, p += ld * size, out += RAL_PANEL) {
+        widen(t, p, cols, out);
+        memset(out + cols, 0, (RAL_PANEL - cols) * sizeof(float));
+    }
+}
+
+static void transpose(size_t M, size_t K, const float *a, size_t lda,
+                      float *out, size_t ldout)
+{
+    const size_t m8 = M / 8 * 8, k8 = K / 8 * 8;
+
+    for (size_t k = 0; k < k8; k += 8)
+        for (size_t m = 0; m < m8; m += 8)
+            transpose8(a + k * lda + m, lda, out + m * ldout + k, ldout);
+    for (size_t k = 0; k < K; k++)
+        for (size_t m = k < k8 ? m8 : 0; m < M; m++)
+            out[m * ldout + k] = a[k * lda + m];
+}
+
 static void tile(size_t rows, size_t cols, size_t K, const float *a, size_t lda,
-                 const float *b, size_t ldb, float *c, size_t ldc, bool load);
+                 const float *b, size_t ldb, float *c, size_t ldc,
+                 enum ral_into into);
 static void block(size_t M, size_t N, size_t K, const float *a, size_t lda,
                   const float *b, size_t stride, float *c, size_t ldc,
-                  bool load);
+                  enum ral_into into);
 
-#ifndef RAL_OWN_TILE
-static void tile(size_t rows, size_t cols, size_t K, const float *a, size_t lda,
-                 const float *b, size_t ldb, float *c, size_t ldc, bool load)
+#ifdef RAL_OWN_TILE
+/* One tile. Meanwhile something is fetched to the second cache: lines of 16
+ * floats every STEP k, as long as k < until.
+ */
+struct piece {
+    size_t K;
+    const float *a;
+    size_t lda;
+    const float *b;
+    size_t ldb;
+    float *c;
+    size_t ldc;
+    enum ral_into into;
+    const float *ahead;
+    size_t lines, until;
+};
+enum { STEP = 8 };
+
+/* So that these tiles together fetch K rows of so many floats. */
+static inline void fetch(struct piece *p, const float *ahead, size_t floats,
+                         size_t tiles)
 {
-    for (size_t r = 0; r < rows; r++) {
+    const size_t steps = p->K / STEP;
+    const size_t lines = (p->K * floats / 16 + tiles - 1) / tiles; // a tile
+
+    p->ahead = ahead;
+    p->lines = steps ? (lines + steps - 1) / steps : 0;
+    p->until = p->lines ? (lines + p->lines - 1) / p->lines * STEP : 0;
+}
+
+/* Rows done: those that come next, and what they shall fetch. */
+static inline void advance(struct piece *p, size_t rows)
+{
+    p->a += rows * p->lda;
+    p->c += rows * p->ldc;
+    p->ahead += p->until / STEP * p->lines * 16;
+}
+#else
+static void tile(size_t rows, size_t cols, size_t K, const float *a, size_t lda,
+                 const float *b, size_t ldb, float *c, size_t ldc,
+                 enum ral_into into)
+{
+    for (size_t r = 0; r < rows; r++, c += ldc) {
         float acc[RAL_PANEL] = {0};
 
-        if (load)
-            memcpy(acc, c + r * ldc, cols * sizeof(float));
+        if (into == RAL_RESUME)
+            memcpy(acc, c, cols * sizeof(float));
         for (size_t k = 0; k < K; k++)
             for (size_t j = 0; j < cols; j++)
                 acc[j] = fmaf(a[r * lda + k], b[k * ldb + j], acc[j]);
-        memcpy(c + r * ldc, acc, cols * sizeof(float));
+        if (into == RAL_ADD)
+            add(cols, acc, c);
+        else
+            memcpy(c, acc, cols * sizeof(float));
     }
 }
 
 static void block(size_t M, size_t N, size_t K, const float *a, size_t lda,
                   const float *b, size_t stride, float *c, size_t ldc,
-                  bool load)
+                  enum ral_into into)
 {
     for (size_t n = 0; n < N; n += RAL_PANEL, b += stride) {
         const size_t cols = N - n < RAL_PANEL ? N - n : RAL_PANEL;
@@ -378,7 +474,7 @@ static void block(size_t M, size_t N, size_t K, const float *a, size_t lda,
             const size_t rows = M - m < RAL_TILE_M ? M - m : RAL_TILE_M;
 
             tile(rows, cols, K, a + m * lda, lda, b, RAL_PANEL, c + m * ldc + n,
-                 ldc, load);
+                 ldc, into);
         }
     }
 }
@@ -391,6 +487,8 @@ static inline void kernels_fill(struct ral_kernels *k, const char *name)
         .tile = tile,
         .block = block,
         .panel = panel,
+        .row_panel = row_panel,
+        .transpose = transpose,
         .max = max,
         .sum = sum,
         .sumsq = sumsq,

@@ -170,7 +170,6 @@ int ral_cpu_init(struct ral_cpu_dev *d, const struct ral_ops *table,
     d->dev.ops = table;
     d->dev.kernels = d->nn.k.name;
     d->dev.threads = d->nn.threads;
-    d->dev.blas = true;
     return rc;
 }
 
@@ -195,4 +194,12 @@ int ral_cpu_open(struct ral_dev **out, unsigned flags, int threads,
     }
     *out = &d->dev;
     return 0;
+}
+
+int ral_cpu_use_blas(struct ral_dev *d, struct ral_err *err)
+{
+    const int rc = ral_nn_use_blas(&((struct ral_cpu_dev *)d)->nn, err);
+
+    d->blas = rc == 0;
+    return rc;
 }

@@ -15,4 +15,8 @@
 int ral_cpu_open(struct ral_dev **out, unsigned flags, int threads,
                  struct ral_err *err);
 
+/* Of this machine or a guard: gradient products by OpenBLAS from now on
+ * (cpu/nn.h, ral_nn_use_blas). */
+int ral_cpu_use_blas(struct ral_dev *d, struct ral_err *err);
+
 #endif

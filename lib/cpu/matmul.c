@@ -1,43 +1,53 @@
-/* lib/cpu/matmul.c - products: ours forward, OpenBLAS's backward.
+/* lib/cpu/matmul.c - products, forward and backward.
  *
- * Blocks over rows, panels and k, threads, and the choice between ready and
+ * Blocks over rows, columns and k, threads, and the choice between ready and
  * freshly made panels change only the order in which elements are visited;
  * each element stays one chain over ascending k, stored and reloaded between
- * blocks of k.
+ * blocks of k, or for a weight's gradient one chain a block of k.
  */
 #include "cpu/matmul.h"
 
 #include <assert.h>
-#include <cblas.h>
 #include <omp.h>
 #include <string.h>
 
+#include "cpu/blas.h"
+
+
 enum {
-    KC = 512,       // k of one block: 16 columns of it fill the first cache
-    MC = 192,       // rows of one block: its x stays in the second
-    NC = 512,       // columns of one block
-    MANY = 96,      // rows from which x is worth a copy
-    FREE = 1 << 18, // multiply-adds that are not worth a second thread
+    KC = RAL_CHUNK, // k of one block: 16 columns of it fill the first cache
+    MC = 192,       // rows of one block: its a stays in the second
+    NARROW = 512,
+    NC = 2048,      // columns of one block: its panels stay in the third
+    MANY = 96,      // rows from which a is worth a copy
+    COLS = 64,      // columns of a task of a bias gradient
 };
 
 /* One thread's scratch. */
 struct work {
-    float panel[KC * RAL_PANEL];
-    float c[MC * NC];
-    float x[MC * (KC + 16)];
+    float b[KC * NC];
+    float a[MC * (KC + 16)];
+    float c[MC * NARROW];
 };
 _Static_assert(sizeof(struct work) <= RAL_NN_SCRATCH * sizeof(float),
                "scratch");
 
+/* out[M][N] = a[M][K] b[K][N] */
 struct job {
     const struct ral_kernels *k;
-    const struct ral_cpu_weight *w;
-    size_t M, N;
-    const float *x, *bias;
-    size_t ldx;
-    bool residual;
-    float *y;
-    size_t ldy;
+    size_t M, N, K;
+    const float *a; // [M][K], or where it stands transposed [K][M]
+    size_t lda;
+    bool transposed;
+    const float *panels; // all of b, or NULL: made from numbers
+    const void *b;       // [N][K], or by rows [K][N]
+    enum ral_dtype dtype;
+    size_t ldb;
+    bool by_rows;
+    const float *bias;
+    bool add, chunks; // to what is there; each block of k by itself
+    float *out;
+    size_t ldout;
 };
 
 static size_t min(size_t a, size_t b)
@@ -65,7 +75,7 @@ static void *scratch(const struct ral_nn *nn)
 
 static int threads_for(const struct ral_nn *nn, size_t work)
 {
-    return work > FREE && !omp_in_parallel() ? nn->threads : 1;
+    return work > RAL_NN_FREE && !omp_in_parallel() ? nn->threads : 1;
 }
 
 size_t ral_weight_panel_floats(const struct ral_cpu_weight *w)
@@ -73,22 +83,39 @@ size_t ral_weight_panel_floats(const struct ral_cpu_weight *w)
     return panels_of(w->N) * w->K * RAL_PANEL;
 }
 
-/* Weight rows n .. n+31, columns k .. k+K-1, as a panel. */
-static void make_panel(const struct ral_kernels *kernels,
-                       const struct ral_cpu_weight *w, size_t n, size_t k, size_t K,
-                       float *out)
+/* Columns n .. n+N-1 of b, k .. k+K-1, as panels one after another. Rows come
+ * a few at a time and whole: where ldb is a large power of two, more of them
+ * would not stay in the first cache until the last panel takes its part.
+ */
+static void make_panels(const struct job *j, size_t n, size_t N, size_t k,
+                        size_t K, float *to)
 {
-    const unsigned char *data = w->data;
+    const size_t few = j->by_rows ? 8 : K, size = ral_dtype_size(j->dtype);
+    const unsigned char *b = j->b;
 
-    kernels->panel(min(w->N - n, RAL_PANEL), K, w->dtype,
-                   data + (n * w->K + k) * ral_dtype_size(w->dtype), w->K, out);
+    for (size_t i = 0; i < K; i += few)
+        for (size_t p = 0; p < N; p += RAL_PANEL) {
+            const size_t cols = min(N - p, RAL_PANEL), rows = min(K - i, few);
+            float *panel = to + p * K + i * RAL_PANEL;
+
+            if (j->by_rows)
+                j->k->row_panel(cols, rows, j->dtype,
+                                b + ((k + i) * j->ldb + n + p) * size, j->ldb,
+                                panel);
+            else
+                j->k->panel(cols, rows, j->dtype,
+                            b + ((n + p) * j->ldb + k) * size, j->ldb, panel);
+        }
 }
 
 static void pack_panel(const struct ral_nn *nn, const struct ral_cpu_weight *w,
                        size_t p)
 {
-    make_panel(&nn->k, w, p * RAL_PANEL, 0, w->K,
-               w->panels + p * RAL_PANEL * w->K);
+    const unsigned char *data = w->data;
+
+    nn->k.panel(min(w->N - p * RAL_PANEL, RAL_PANEL), w->K, w->dtype,
+                data + p * RAL_PANEL * w->K * ral_dtype_size(w->dtype), w->K,
+                w->panels + p * RAL_PANEL * w->K);
 }
 
 void ral_weight_pack(const struct ral_nn *nn, struct ral_cpu_weight *w)
@@ -106,79 +133,82 @@ void ral_weight_pack(const struct ral_nn *nn, struct ral_cpu_weight *w)
         pack_panel(nn, w, p);
 }
 
-/* c[M][N] (+)= x[M][K] times columns n .. n+N-1, k .. k+K-1. */
-static void multiply(const struct job *j, size_t n, size_t N, size_t k,
-                     size_t K, size_t M, const float *x, size_t ldx, float *c,
-                     size_t ldc, float *panel)
-{
-    const struct ral_cpu_weight *w = j->w;
-
-    if (w->panels) {
-        j->k->block(M, N, K, x, ldx, w->panels + n * w->K + k * RAL_PANEL,
-                    RAL_PANEL * w->K, c, ldc, k > 0);
-        return;
-    }
-    for (size_t p = 0; p < N; p += RAL_PANEL) {
-        make_panel(j->k, w, n + p, k, K, panel);
-        j->k->block(M, min(N - p, RAL_PANEL), K, x, ldx, panel, 0, c + p, ldc,
-                    k > 0);
-    }
-}
-
-/* Rows side by side: they would share few cache sets where ldx is a large
+/* Rows side by side: they would share few cache sets where lda is a large
  * power of two.
  */
-static const float *gather(size_t M, size_t K, const float *x, size_t *ldx,
-                           float *to)
+static const float *gather(const struct job *j, size_t m, size_t M, size_t k,
+                           size_t K, size_t *lda, float *to)
 {
-    const size_t ld = KC + 16;
-
-    for (size_t m = 0; m < M; m++)
-        memcpy(to + m * ld, x + m * *ldx, K * sizeof(float));
-    *ldx = ld;
+    *lda = (K / 16 | 1) * 16 + (K % 16 ? 16 : 0);
+    if (j->transposed)
+        j->k->transpose(M, K, j->a + k * j->lda + m, j->lda, to, *lda);
+    else
+        for (size_t i = 0; i < M; i++)
+            for (size_t q = 0; q < K; q += 256) // below glibc's `rep movsb`
+                memcpy(to + i * *lda + q, j->a + (m + i) * j->lda + k + q,
+                       min(K - q, 256) * sizeof(float));
     return to;
 }
 
-/* One add each, the chain first: y = (c + bias) + y. */
+/* One add each, the chain first: out = (c + bias) + out. */
 static void finish(const struct job *j, size_t m, size_t n, size_t M, size_t N,
-                   float *c, size_t ldc)
+                   float *c, size_t ldc, bool apart)
 {
     for (size_t i = 0; i < M; i++, c += ldc) {
         if (j->bias)
             j->k->add(N, j->bias + n, c);
-        if (j->residual)
-            j->k->add(N, c, j->y + (m + i) * j->ldy + n);
+        if (apart)
+            j->k->add(N, c, j->out + (m + i) * j->ldout + n);
     }
 }
 
-/* Rows m0 .. m1-1, columns n0 .. n1-1 of y, by one thread. */
+/* Rows m0 .. m1-1, columns n0 .. n1-1 of out, by one thread. */
 static void region(const struct job *j, size_t m0, size_t m1, size_t n0,
                    size_t n1, struct work *s)
 {
-    const size_t K = j->w->K;
+    /* A few rows fit the cache whole; panels made here are short. */
+    const size_t step = m1 - m0 <= RAL_TILE_M && j->panels ? j->K : (size_t)KC;
+    /* A sum that is not complete may not enter out. */
+    const bool apart = j->add && (j->bias || (j->K > step && !j->chunks));
+    const size_t rows = apart ? (size_t)MC : m1 - m0;
+    const size_t wide = apart ? (size_t)NARROW : (size_t)NC;
 
-    for (size_t m = m0; m < m1; m += MC) {
-        const size_t M = min(m1 - m, MC);
-        /* A few rows fit the cache whole; panels made here are short. */
-        const size_t step = M <= RAL_TILE_M && j->w->panels ? K : (size_t)KC;
+    for (size_t top = m0; top < m1; top += rows) {
+        const size_t bottom = min(top + rows, m1);
 
-        for (size_t n = n0; n < n1; n += NC) {
-            const size_t N = min(n1 - n, NC);
-            float *c = j->residual ? s->c : j->y + m * j->ldy + n;
-            const size_t ldc = j->residual ? (size_t)NC : j->ldy;
+        for (size_t n = n0; n < n1; n += wide) {
+            const size_t N = min(n1 - n, wide);
             size_t k = 0;
 
             do { // once at least: an empty chain is +0
-                const size_t part = min(K - k, step);
-                const float *x = j->x + m * j->ldx + k;
-                size_t ldx = j->ldx;
+                const size_t K = min(j->K - k, step);
+                const enum ral_into into =
+                    j->chunks || (j->add && !apart) ? RAL_ADD
+                    : k                             ? RAL_RESUME
+                                                    : RAL_SET;
+                const float *b = s->b;
 
-                if (M >= MANY)
-                    x = gather(M, part, x, &ldx, s->x);
-                multiply(j, n, N, k, part, M, x, ldx, c, ldc, s->panel);
-                k += part;
-            } while (k < K);
-            finish(j, m, n, M, N, c, ldc);
+                if (j->panels)
+                    b = j->panels + n * j->K + k * RAL_PANEL;
+                else
+                    make_panels(j, n, N, k, K, s->b);
+                for (size_t m = top; m < bottom; m += MC) {
+                    const size_t M = min(bottom - m, MC);
+                    float *c = apart ? s->c : j->out + m * j->ldout + n;
+                    const size_t ldc = apart ? (size_t)NARROW : j->ldout;
+                    const float *a = j->a + m * j->lda + k;
+                    size_t lda = j->lda;
+
+                    if (M >= MANY || j->transposed || (M > 8 && lda % 512 == 0))
+                        a = gather(j, m, M, k, K, &lda, s->a);
+                    j->k->block(M, N, K, a, lda, b,
+                                RAL_PANEL * (j->panels ? j->K : K), c, ldc,
+                                into);
+                    if (k + K == j->K)
+                        finish(j, m, n, M, N, c, ldc, apart);
+                }
+                k += K;
+            } while (k < j->K);
         }
     }
 }
@@ -188,14 +218,14 @@ static void region(const struct job *j, size_t m0, size_t m1, size_t n0,
  */
 static void run(const struct ral_nn *nn, const struct job *j)
 {
-    const int threads = threads_for(nn, j->M * j->N * j->w->K);
+    const int threads = threads_for(nn, j->M * j->N * j->K);
     const size_t parts = 2 * (size_t)threads, M = j->M, N = j->N;
-    const bool rows = M >= 12 * parts && (j->w->panels || panels_of(N) < parts);
+    const bool rows = j->panels ? M >= 12 * parts : M > N;
     const size_t all = rows ? M : N;
     const size_t strip =
         round_up((all + parts - 1) / parts, rows ? 12 : RAL_PANEL);
 
-    if (!M || !N)
+    if (!M || !N || (j->chunks && !j->K))
         return;
     if (threads == 1) {
         region(j, 0, M, 0, N, scratch(nn));
@@ -216,156 +246,108 @@ void ral_matmul(const struct ral_nn *nn, const struct ral_cpu_weight *w, size_t 
                 const float *x, size_t ldx, const float *bias, bool residual,
                 float *y, size_t ldy)
 {
-    const struct job j = {&nn->k, w, M, w->N, x, bias, ldx, residual, y, ldy};
+    const struct job j = {
+        .k = &nn->k,
+        .M = M,
+        .N = w->N,
+        .K = w->K,
+        .a = x,
+        .lda = ldx,
+        .panels = w->panels,
+        .b = w->data,
+        .dtype = w->dtype,
+        .ldb = w->K,
+        .bias = bias,
+        .add = residual,
+        .out = y,
+        .ldout = ldy,
+    };
 
     run(nn, &j);
 }
 
-/* Tiles of the backward products depend on the shape alone, so threads cannot
- * change bits. Those of a small dx are halved, to feed more threads.
- */
-enum { TM = 256, TN = 512, CHUNK = 512, COLS = 64, SMALL = 1 << 20 };
-_Static_assert(TM *TN <= RAL_NN_SCRATCH, "scratch");
-
-/* One backward product: dx[M][K] = dy[M][N] W, or dW[N][K] = dy^T x. */
-struct back {
-    size_t M, N, K;
-    const float *dy, *in; // in: W or x
-    size_t lddy, ldin;
-    bool add;
-    float *out;
-    size_t ldout;
-};
-
-static size_t tiles_of(size_t n, size_t of)
-{
-    return (n + of - 1) / of;
-}
-
-static size_t dx_shrink(size_t M, size_t K)
-{
-    return M * K < SMALL ? 2 : 1;
-}
-
-static void dx_tile(const struct back *b, size_t t)
-{
-    const size_t shrink = dx_shrink(b->M, b->K);
-    const size_t tm = TM / shrink, tn = TN / shrink;
-    const size_t across = tiles_of(b->K, tn);
-    const size_t m = t / across * tm, k = t % across * tn;
-
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans,
-                (int)min(b->M - m, tm), (int)min(b->K - k, tn), (int)b->N, 1,
-                b->dy + m * b->lddy, (int)b->lddy, b->in + k, (int)b->ldin,
-                b->add, b->out + m * b->ldout + k, (int)b->ldout);
-}
-
+/* dx[M][K] = dy[M][N] W[N][K] */
 void ral_matmul_dx(const struct ral_nn *nn, const struct ral_cpu_weight *w,
                    size_t M, const float *dy, size_t lddy, bool add, float *dx,
                    size_t lddx)
 {
-    const struct back b = {M,    w->N, w->K, dy, w->data,
-                           lddy, w->K, add,  dx, lddx};
-    const size_t shrink = dx_shrink(M, w->K);
-    const size_t tiles =
-        tiles_of(M, TM / shrink) * tiles_of(w->K, TN / shrink);
-    const int threads = threads_for(nn, M * w->N * w->K);
+    const struct job j = {
+        .k = &nn->k,
+        .M = M,
+        .N = w->K,
+        .K = w->N,
+        .a = dy,
+        .lda = lddy,
+        .b = w->data,
+        .dtype = w->dtype,
+        .ldb = w->K,
+        .by_rows = true,
+        .add = add,
+        .out = dx,
+        .ldout = lddx,
+    };
 
-    assert(w->dtype == RAL_F32);
-    if (threads == 1) {
-        for (size_t t = 0; t < tiles; t++)
-            dx_tile(&b, t);
-        return;
+if(0){}
+
+    else
+        run(nn, &j);
+}
+
+/* All rows of some columns: chunks from +0, added in order. */
+static void bias_columns(const struct ral_nn *nn, size_t M, size_t cols,
+                         const float *dy, size_t lddy, float *db)
+{
+    for (size_t m = 0; m < M; m += RAL_CHUNK) {
+        float sum[COLS] = {0};
+
+        for (size_t i = m; i < min(M, m + RAL_CHUNK); i++)
+            nn->k.add(cols, dy + i * lddy, sum);
+        nn->k.add(cols, sum, db);
     }
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (size_t t = 0; t < tiles; t++)
-        dx_tile(&b, t);
 }
 
-/* All rows of some columns, ascending. */
-static void bias_columns(const struct ral_nn *nn, const struct back *b,
-                         size_t n, float *db)
+static void bias_grad(const struct ral_nn *nn, size_t M, size_t N,
+                      const float *dy, size_t lddy, float *db)
 {
-    for (size_t m = 0; m < b->M; m++)
-        nn->k.add(min(b->N - n, COLS), b->dy + m * b->lddy + n, db + n);
-}
+    const int threads = threads_for(nn, M * N);
 
-static void bias_grad(const struct ral_nn *nn, const struct back *b, float *db,
-                      int threads)
-{
     if (threads == 1) {
-        for (size_t n = 0; n < b->N; n += COLS)
-            bias_columns(nn, b, n, db);
+        for (size_t n = 0; n < N; n += COLS)
+            bias_columns(nn, M, min(N - n, COLS), dy + n, lddy, db + n);
         return;
     }
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (size_t n = 0; n < b->N; n += COLS)
-        bias_columns(nn, b, n, db);
+    for (size_t n = 0; n < N; n += COLS)
+        bias_columns(nn, M, min(N - n, COLS), dy + n, lddy, db + n);
 }
 
-/* Where task t of dW works: a chunk of rows, for one tile of the result. */
-struct place {
-    size_t m, n, k, rows, cols;
-};
-
-static struct place dw_place(const struct back *b, size_t t)
-{
-    const size_t chunks = tiles_of(b->M, CHUNK), across = tiles_of(b->K, TN);
-    const size_t tile = t / chunks;
-    const size_t n = tile / across * TM, k = tile % across * TN;
-
-    return (struct place){t % chunks * CHUNK, n, k, min(b->N - n, TM),
-                          min(b->K - k, TN)};
-}
-
-static void dw_product(const struct back *b, size_t t, float *c)
-{
-    const struct place p = dw_place(b, t);
-
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)p.rows,
-                (int)p.cols, (int)min(b->M - p.m, CHUNK), 1,
-                b->dy + p.m * b->lddy + p.n, (int)b->lddy,
-                b->in + p.m * b->ldin + p.k, (int)b->ldin, 0, c, (int)p.cols);
-}
-
-static void dw_add(const struct ral_nn *nn, const struct back *b, size_t t,
-                   const float *c)
-{
-    const struct place p = dw_place(b, t);
-
-    for (size_t i = 0; i < p.rows; i++)
-        nn->k.add(p.cols, c + i * p.cols, b->out + (p.n + i) * b->ldout + p.k);
-}
-
-/* A chunk's sum of one tile starts from zero in scratch; the sums enter dW in
- * the chunks' order, whoever made them.
- */
+/* dW[N][K] += dy^T[N][M] x[M][K] */
 void ral_matmul_dw(const struct ral_nn *nn, size_t M, size_t N, size_t K,
                    const float *dy, size_t lddy, const float *x, size_t ldx,
                    float *dW, float *db)
 {
-    const struct back b = {M, N, K, dy, x, lddy, ldx, true, dW, K};
-    const size_t tasks = tiles_of(M, CHUNK) * tiles_of(K, TN) *
-                         tiles_of(N, TM);
-    const int threads = threads_for(nn, M * N * K);
+    const struct job j = {
+        .k = &nn->k,
+        .M = N,
+        .N = K,
+        .K = M,
+        .a = dy,
+        .lda = lddy,
+        .transposed = true,
+        .b = x,
+        .dtype = RAL_F32,
+        .ldb = ldx,
+        .by_rows = true,
+        .add = true,
+        .chunks = true,
+        .out = dW,
+        .ldout = K,
+    };
 
     if (db)
-        bias_grad(nn, &b, db, threads);
-    if (threads == 1) { // perhaps in a caller's parallel region
-        float *c = scratch(nn);
-
-        for (size_t t = 0; t < tasks; t++) {
-            dw_product(&b, t, c);
-            dw_add(nn, &b, t, c);
-        }
-        return;
-    }
-#pragma omp parallel for ordered schedule(static, 1) num_threads(threads)
-    for (size_t t = 0; t < tasks; t++) {
-        float *c = scratch(nn);
-
-        dw_product(&b, t, c);
-#pragma omp ordered
-        dw_add(nn, &b, t, c);
-    }
+        bias_grad(nn, M, N, dy, lddy, db);
+    if (nn->blas)
+        ral_blas_dw(nn, M, N, K, dy, lddy, x, ldx, dW);
+    else
+        run(nn, &j);
 }

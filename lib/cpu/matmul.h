@@ -36,12 +36,17 @@ void ral_matmul(const struct ral_nn *nn, const struct ral_cpu_weight *w, size_t 
                 const float *x, size_t ldx, const float *bias, bool residual,
                 float *y, size_t ldy);
 
+enum { RAL_CHUNK = 512 }; // rows of one chain of a weight's gradient
+
 /**
- * Backward, by single-threaded OpenBLAS calls over fixed tiles: the same bits
- * for any number of threads. w must be F32.
- *   dx[M][K] (+)= dy[M][N] W          (add: accumulate into dx)
- *   dW[N][K] += dy^T x, db[N] += column sums of dy (db may be NULL), in
- *   chunks of 512 rows counted from row 0, chunk sums added in order.
+ * Backward, each element by chains of its own:
+ *   dx[M][K] (+)= dy[M][N] W: one chain over ascending n from +0, then one add
+ *   where it accumulates (add).
+ *   dW[N][K] += dy^T x: rows in chunks of RAL_CHUNK counted from row 0, each
+ *   one chain over ascending rows from +0; their sums are added in order.
+ *   db[N] (may be NULL): the same chunks, plain adds.
+ * Bits depend on neither threads, kernels, ld nor alignment. After
+ * ral_nn_use_blas dx and dW are OpenBLAS's (w must then be F32).
  */
 void ral_matmul_dx(const struct ral_nn *nn, const struct ral_cpu_weight *w,
                    size_t M, const float *dy, size_t lddy, bool add, float *dx,

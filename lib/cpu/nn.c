@@ -1,33 +1,16 @@
 /* lib/cpu/nn.c - choosing kernels, scratch, and the check at the start. */
 #include "cpu/nn.h"
 
-#include <cblas.h>
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cpu.h"
-
-/* Other BLAS libraries lack these. */
-#pragma weak openblas_set_num_threads
-#pragma weak openblas_get_corename
-#pragma weak openblas_get_config
+#include "cpu/blas.h"
+#include "cpu/matmul.h"
 
 /* Shapes of the known-answer check: odd sizes reach remainders. */
 enum { CM = 13, CN = 71, CK = 19, CL = 70 };
-
-const char *ral_nn_blas(void)
-{
-    if (openblas_get_config)
-        return openblas_get_config();
-    return "unknown BLAS";
-}
-
-static const char *core(void)
-{
-    return openblas_get_corename ? openblas_get_corename() : "unknown";
-}
 
 /* Small integers -3 .. 3, the same on every run. */
 static void fill(float *x, size_t n, unsigned salt)
@@ -48,29 +31,6 @@ static void product(const float *a, const float *b, float *c)
                 s += (int)a[m * CK + k] * (int)b[k * CN + n];
             c[m * CN + n] = (float)s;
         }
-}
-
-static bool blas_right(const float *a, const float *b, const float *want)
-{
-    float c[CM * CN], bt[CN * CK], at[CK * CM];
-
-    for (size_t k = 0; k < CK; k++) {
-        for (size_t n = 0; n < CN; n++)
-            bt[n * CK + k] = b[k * CN + n];
-        for (size_t m = 0; m < CM; m++)
-            at[k * CM + m] = a[m * CK + k];
-    }
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, CM, CN, CK, 1, a, CK,
-                b, CN, 0, c, CN);
-    if (memcmp(c, want, sizeof(c)))
-        return false;
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, CM, CN, CK, 1, a, CK,
-                bt, CK, 0, c, CN);
-    if (memcmp(c, want, sizeof(c)))
-        return false;
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, CM, CN, CK, 1, at, CM,
-                b, CN, 0, c, CN);
-    return !memcmp(c, want, sizeof(c));
 }
 
 static bool products_right(const struct ral_kernels *k, const float *a,
@@ -94,6 +54,34 @@ static bool products_right(const struct ral_kernels *k, const float *a,
                     a + m * CK, CK, p + q * CK * RAL_PANEL, RAL_PANEL,
                     c + m * CN + q * RAL_PANEL, CN, true);
     return !memcmp(c, want, sizeof(c));
+}
+
+/* dx = dy W and dW += dy^T x, whoever computes them. */
+static bool backward_right(const struct ral_nn *nn)
+{
+    float dy[CM * CN], w[CN * CK], x[CM * CK], dx[CM * CK], dw[CN * CK];
+    const struct ral_cpu_weight W = {"w", RAL_F32, CN, CK, w, NULL};
+
+    fill(dy, CM * CN, 4);
+    fill(w, CN * CK, 5);
+    fill(x, CM * CK, 6);
+    fill(dw, CN * CK, 7);
+    ral_matmul_dx(nn, &W, CM, dy, CN, false, dx, CK);
+    for (size_t i = 0; i < CM * CK; i++) {
+        for (size_t n = 0; n < CN; n++)
+            dx[i] -= dy[i / CK * CN + n] * w[n * CK + i % CK];
+        if (dx[i] != 0)
+            return false;
+    }
+    ral_matmul_dw(nn, CM, CN, CK, dy, CN, x, CK, dw, NULL);
+    fill(w, CN * CK, 7);
+    for (size_t i = 0; i < CN * CK; i++) {
+        for (size_t m = 0; m < CM; m++)
+            dw[i] -= dy[m * CN + i / CK] * x[m * CK + i % CK];
+        if (dw[i] != w[i])
+            return false;
+    }
+    return true;
 }
 
 static bool near(const float *x, const float *want, size_t n, float tol)
@@ -176,13 +164,7 @@ static int check(const struct ral_nn *nn, struct ral_err *err)
     fill(b, CK * CN, 2);
     fill(x, CL, 3);
     product(a, b, want);
-    if (!blas_right(a, b, want))
-        return ral_err_set(err, -RAL_EINVAL,
-                           "nn: sgemm of OpenBLAS core %s gives wrong "
-                           "results on this processor; update OpenBLAS or "
-                           "set OPENBLAS_CORETYPE",
-                           core());
-    if (!products_right(&nn->k, a, b, want))
+    if (!products_right(&nn->k, a, b, want) || !backward_right(nn))
         return ral_err_set(err, -RAL_EINVAL,
                            "nn: the %s matrix kernels give wrong results on "
                            "this processor; try RAL_CPU=c",
@@ -224,12 +206,25 @@ int ral_nn_init(struct ral_nn *nn, unsigned cpu, int threads,
     memset(nn, 0, sizeof(*nn));
     ral_kernels_init(&nn->k, cpu);
     nn->threads = threads > 0 ? threads : omp_get_max_threads();
-    if (openblas_set_num_threads)
-        openblas_set_num_threads(1);
     if ((rc = ral_nn_reserve(nn, RAL_NN_SCRATCH, err)) < 0 ||
         (rc = check(nn, err)) < 0)
         ral_nn_release(nn);
     return rc;
+}
+
+int ral_nn_use_blas(struct ral_nn *nn, struct ral_err *err)
+{
+    const char *core = ral_blas_start();
+
+    nn->blas = true;
+    if (backward_right(nn))
+        return 0;
+    nn->blas = false;
+    return ral_err_set(err, -RAL_EINVAL,
+                       "nn: sgemm of OpenBLAS core %s gives wrong results on "
+                       "this processor; update OpenBLAS, set "
+                       "OPENBLAS_CORETYPE, or compute exactly",
+                       core);
 }
 
 void ral_nn_release(struct ral_nn *nn)

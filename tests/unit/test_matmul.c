@@ -1,5 +1,6 @@
 /* tests/unit/test_matmul.c - a product's bits depend on nothing but its
- * operands; backward products are right and repeat for any thread count.
+ * operands: forward and backward are the definition's, written out here, on
+ * every path and for any number of threads.
  */
 #include <check.h>
 #include <math.h>
@@ -15,8 +16,10 @@
 #include "cpu/matmul.h"
 #include "run.h"
 
-static struct ral_nn nns[3]; // best path with 1, 2 and 3 threads
-static struct ral_nn plain;  // the definition
+static struct ral_nn nns[3];   // best path with 1, 2 and 3 threads
+static struct ral_nn plain;    // the definition
+static struct ral_nn every[9]; // every path with 1, 2 and 4 threads
+static size_t paths;
 
 static void randomize(float *x, size_t n, uint64_t stream)
 {
@@ -135,6 +138,23 @@ START_TEST(a_row_does_not_know_its_batch)
 }
 END_TEST
 
+/* n numbers of a type, of ordinary size, signs included; w has what they say
+ * (F32: it says what they are).
+ */
+static void store(enum ral_dtype t, size_t n, float *w, unsigned char *raw)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint16_t h = (uint16_t)((i * 2654435761u >> 9) & 0xbbff);
+
+        if (t == RAL_F32) {
+            memcpy(raw + 4 * i, w + i, 4);
+        } else {
+            memcpy(raw + 2 * i, &h, 2);
+            w[i] = t == RAL_F16 ? ral_from_f16(h) : ral_from_bf16(h);
+        }
+    }
+}
+
 START_TEST(stored_types_need_no_alignment)
 {
     enum { M = 7, N = 75, K = 530 };
@@ -146,17 +166,7 @@ START_TEST(stored_types_need_no_alignment)
     for (int t = 0; t < 3; t++) {
         struct ral_cpu_weight v = {"w", types[t], N, K, raw + 1, NULL};
 
-        for (size_t i = 0; i < N * K; i++) {
-            const uint16_t h = (uint16_t)((i * 2654435761u >> 9) & 0xbbff);
-            // of ordinary size in both 16-bit types, sign included
-
-            if (types[t] == RAL_F32) {
-                memcpy(raw + 1 + 4 * i, w + i, 4);
-            } else {
-                memcpy(raw + 1 + 2 * i, &h, 2);
-                w[i] = types[t] == RAL_F16 ? ral_from_f16(h) : ral_from_bf16(h);
-            }
-        }
+        store(types[t], N * K, w, raw + 1);
         for (size_t m = 0; m < M; m++)
             for (size_t n = 0; n < N; n++)
                 want[m * N + n] = chain(x + m * K, w + n * K, K);
@@ -173,98 +183,178 @@ START_TEST(stored_types_need_no_alignment)
 }
 END_TEST
 
-static void close_to(const float *x, const double *want, size_t n)
+/* What a backward product reads, and what it shall write. */
+struct back {
+    size_t M, N, K, lddy, ldx, lddx;
+    float *x, *dy, *w, *dx, *added, *dw, *db;
+};
+
+enum { DX0 = 4, DW0, DB0 }; // streams of what stands in the results before
+
+/* The definitions, as EXACT has them. */
+static struct back back_of(size_t M, size_t N, size_t K)
 {
-    for (size_t i = 0; i < n; i++)
-        if (!(fabs(x[i] - want[i]) < 2e-4))
-            ck_abort_msg("element %zu: %.9g, not %.9g", i, (double)x[i],
-                         want[i]);
+    struct back b = {M, N, K, N + 2, K + 1, K + 3, NULL, NULL, NULL,
+                     NULL, NULL, NULL, NULL};
+
+    b.x = numbers(M * b.ldx, 1);
+    b.w = numbers(N * K, 2);
+    b.dy = numbers(M * b.lddy, 3);
+    b.dx = numbers(M * b.lddx, DX0);
+    b.added = numbers(M * b.lddx, DX0);
+    b.dw = numbers(N * K, DW0);
+    b.db = numbers(N, DB0);
+    for (size_t m = 0; m < M; m++)
+        for (size_t k = 0; k < K; k++) {
+            float s = 0;
+
+            for (size_t n = 0; n < N; n++)
+                s = fmaf(b.dy[m * b.lddy + n], b.w[n * K + k], s);
+            b.dx[m * b.lddx + k] = s;
+            b.added[m * b.lddx + k] += s;
+        }
+    for (size_t c = 0; c < M; c += 512)
+        for (size_t n = 0; n < N; n++) {
+            const size_t end = M < c + 512 ? M : c + 512;
+            float s = 0;
+
+            for (size_t m = c; m < end; m++)
+                s += b.dy[m * b.lddy + n];
+            b.db[n] += s;
+            for (size_t k = 0; k < K; k++) {
+                s = 0;
+                for (size_t m = c; m < end; m++)
+                    s = fmaf(b.dy[m * b.lddy + n], b.x[m * b.ldx + k], s);
+                b.dw[n * K + k] += s;
+            }
+        }
+    return b;
 }
 
-/* More than one tile and chunk in every direction, with remainders. */
-START_TEST(backward_is_right_for_any_threads)
+static void back_free(struct back *b)
 {
-    enum { M = 1031, N = 259, K = 517, LDY = N + 2, LDX = K + 1 };
-    float *x = numbers(M * LDX, 1), *w = numbers(N * K, 2);
-    float *dy = numbers(M * LDY, 3), *dx[3], *dw[3], *db[3];
-    double *ref = calloc(M * K, sizeof(double));
-    struct ral_cpu_weight v = {"w", RAL_F32, N, K, w, NULL};
+    float *const all[] = {b->x, b->dy, b->w, b->dx, b->added, b->dw, b->db};
 
-    for (int t = 0; t < 3; t++) {
-        dx[t] = numbers(M * LDX, 4);
-        dw[t] = numbers(N * K, 5);
-        db[t] = numbers(N, 6);
-        ral_matmul_dx(&nns[t], &v, M, dy, LDY, true, dx[t], LDX);
-        ral_matmul_dw(&nns[t], M, N, K, dy, LDY, x, LDX, dw[t], db[t]);
-        same(dx[t], dx[0], M * LDX);
-        same(dw[t], dw[0], N * K);
-        same(db[t], db[0], N);
-    }
-    randomize(dx[1], M * LDX, 4);
-    for (size_t m = 0; m < M; m += 17) {
-        for (size_t k = 0; k < K; k++) {
-            ref[k] = dx[1][m * LDX + k];
-            for (size_t n = 0; n < N; n++)
-                ref[k] += (double)dy[m * LDY + n] * w[n * K + k];
-        }
-        close_to(dx[0] + m * LDX, ref, K);
-        ck_assert(dx[0][m * LDX + K] == dx[1][m * LDX + K]); // the gap
-    }
-    ral_matmul_dx(&nns[1], &v, M, dy, LDY, false, dx[1], LDX);
-    randomize(dx[2], M * LDX, 4);
-    for (size_t i = 0; i < K; i++)
-        ref[i] = (double)dx[0][i] - dx[2][i];
-    close_to(dx[1], ref, K);
+    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+        free(all[i]);
+}
 
-    randomize(dw[1], N * K, 5);
-    randomize(db[1], N, 6);
-    for (size_t i = 0; i < N * K; i++)
-        ref[i] = dw[1][i];
-    for (size_t m = 0; m < M; m++)
-        for (size_t n = 0; n < N; n++)
-            for (size_t k = n % 7; k < K; k += 7) // every seventh will do
-                ref[n * K + k] += (double)dy[m * LDY + n] * x[m * LDX + k];
-    for (size_t n = 0; n < N; n++)
-        for (size_t k = n % 7; k < K; k += 7)
-            close_to(dw[0] + n * K + k, ref + n * K + k, 1);
-    for (size_t n = 0; n < N; n++) {
-        ref[n] = db[1][n];
-        for (size_t m = 0; m < M; m++)
-            ref[n] += dy[m * LDY + n];
+static void check_backward(const struct ral_nn *nn, const struct back *b)
+{
+    const struct ral_cpu_weight w = {"w", RAL_F32, b->N, b->K, b->w, NULL};
+    float *dx = numbers(b->M * b->lddx, DX0), *dw = numbers(b->N * b->K, DW0);
+    float *db = numbers(b->N, DB0);
+
+    ral_matmul_dx(nn, &w, b->M, b->dy, b->lddy, true, dx, b->lddx);
+    same(dx, b->added, b->M * b->lddx); // the gaps between rows, too
+    ral_matmul_dx(nn, &w, b->M, b->dy, b->lddy, false, dx, b->lddx);
+    for (size_t m = 0; m < b->M; m++)
+        same(dx + m * b->lddx, b->dx + m * b->lddx, b->K);
+    ral_matmul_dw(nn, b->M, b->N, b->K, b->dy, b->lddy, b->x, b->ldx, dw, db);
+    same(dw, b->dw, b->N * b->K);
+    same(db, b->db, b->N);
+    randomize(dw, b->N * b->K, DW0);
+    ral_matmul_dw(nn, b->M, b->N, b->K, b->dy, b->lddy, b->x, b->ldx, dw, NULL);
+    same(dw, b->dw, b->N * b->K);
+    free(dx);
+    free(dw);
+    free(db);
+}
+
+START_TEST(backward_is_the_definition)
+{
+    static const size_t shapes[][3] = {
+        {0, 5, 7},       {1, 1, 1},       {1, 70, 33},    {31, 33, 31},
+        {32, 32, 32},    {33, 31, 63},    {63, 130, 19},  {64, 128, 128},
+        {257, 65, 257},  {511, 7, 33},    {512, 64, 16},  {513, 13, 47},
+        {1025, 40, 70},  {1540, 12, 5},   {8, 513, 9},    {31, 1030, 40},
+        {400, 520, 33},  {13, 20, 2100},  {20, 2100, 13}, {5, 0, 9},
+        {100, 512, 100}, {130, 511, 600},
+    };
+
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++) {
+        struct back b = back_of(shapes[i][0], shapes[i][1], shapes[i][2]);
+
+        for (size_t p = 0; p < paths; p++)
+            check_backward(&every[p], &b);
+        back_free(&b);
     }
-    close_to(db[0], ref, N);
-    for (int t = 0; t < 3; t++) {
-        free(dx[t]);
-        free(dw[t]);
-        free(db[t]);
-    }
-    free(x);
-    free(w);
-    free(dy);
-    free(ref);
 }
 END_TEST
 
-/* The definition: chunks of 512 rows from zero, then one add each, in order. */
-START_TEST(chunks_are_added_in_order)
+/* A weight that stays where it is stored: any type, at any address. */
+START_TEST(dx_reads_stored_types)
 {
-    enum { M = 1300, N = 40, K = 50 };
-    float *x = numbers(M * K, 1), *dy = numbers(M * N, 2);
-    float dw[N * K], want[N * K], sum[N * K];
+    enum { M = 33, N = 530, K = 75 };
+    static const enum ral_dtype types[] = {RAL_F32, RAL_F16, RAL_BF16};
+    static unsigned char raw[N * K * 4 + 1];
+    float *dy = numbers(M * N, 1), *w = numbers(N * K, 2);
+    float want[M * K], dx[M * K];
 
-    memset(dw, 0, sizeof(dw));
-    memset(want, 0, sizeof(want));
-    ral_matmul_dw(&nns[2], M, N, K, dy, N, x, K, dw, NULL);
-    for (size_t m = 0; m < M; m += 512) {
-        memset(sum, 0, sizeof(sum));
-        ral_matmul_dw(&nns[0], M - m < 512 ? M - m : 512, N, K, dy + m * N, N,
-                      x + m * K, K, sum, NULL);
-        for (size_t i = 0; i < N * K; i++)
-            want[i] += sum[i];
+    for (int t = 0; t < 3; t++) {
+        const struct ral_cpu_weight v = {"w", types[t], N, K, raw + 1, NULL};
+
+        store(types[t], N * K, w, raw + 1);
+        for (size_t m = 0; m < M; m++)
+            for (size_t k = 0; k < K; k++) {
+                float s = 0;
+
+                for (size_t n = 0; n < N; n++)
+                    s = fmaf(dy[m * N + n], w[n * K + k], s);
+                want[m * K + k] = s;
+            }
+        for (size_t p = 0; p < paths; p++) {
+            ral_matmul_dx(&every[p], &v, M, dy, N, false, dx, K);
+            same(dx, want, M * K);
+        }
     }
-    same(dw, want, N * K);
-    free(x);
     free(dy);
+    free(w);
+}
+END_TEST
+
+static void near_to(const float *x, const float *want, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!(fabsf(x[i] - want[i]) < 2e-4f))
+            ck_abort_msg("element %zu: %.9g, not %.9g", i, (double)x[i],
+                         (double)want[i]);
+}
+
+/* More than one of its tiles and chunks in every direction. */
+START_TEST(blas_is_right_for_any_threads)
+{
+    enum { M = 1031, N = 259, K = 517 };
+    struct back b = back_of(M, N, K);
+    const struct ral_cpu_weight w = {"w", RAL_F32, N, K, b.w, NULL};
+    float *dx[3], *dw[3], *db = numbers(N, DB0);
+    struct ral_err err = {0};
+
+    for (int t = 0; t < 3; t++) {
+        struct ral_nn nn;
+
+        ck_assert_int_eq(ral_nn_init(&nn, 0, t + 1, &err), 0);
+        ck_assert(!nn.blas);
+        ck_assert_int_eq(ral_nn_use_blas(&nn, &err), 0);
+        ck_assert(nn.blas);
+        dx[t] = numbers(M * b.lddx, DX0);
+        dw[t] = numbers(N * K, DW0);
+        ral_matmul_dx(&nn, &w, M, b.dy, b.lddy, true, dx[t], b.lddx);
+        ral_matmul_dw(&nn, M, N, K, b.dy, b.lddy, b.x, b.ldx, dw[t],
+                      t ? NULL : db);
+        same(dx[t], dx[0], M * b.lddx);
+        same(dw[t], dw[0], N * K);
+        ral_nn_release(&nn);
+    }
+    near_to(dx[0], b.added, M * b.lddx);
+    near_to(dw[0], b.dw, N * K);
+    same(db, b.db, N);
+    for (int t = 0; t < 3; t++) {
+        free(dx[t]);
+        free(dw[t]);
+    }
+    free(db);
+    back_free(&b);
 }
 END_TEST
 
@@ -283,7 +373,6 @@ START_TEST(scratch_grows)
     ral_nn_release(&nn);
     ral_nn_release(&nn);
     ral_nn_release(NULL);
-    ck_assert_ptr_nonnull(ral_nn_blas());
 }
 END_TEST
 
@@ -308,25 +397,34 @@ START_TEST(flushed_subnormals_are_refused)
 END_TEST
 #endif
 
+static void start(struct ral_nn *nn, unsigned cpu, int threads)
+{
+    struct ral_err err = {0};
+
+    if (ral_nn_init(nn, cpu, threads, &err) == 0)
+        return;
+    printf("Bail out! %s\n", err.msg);
+    exit(EXIT_FAILURE);
+}
+
 int main(void)
 {
     TCase *t = tcase_create("matmul");
-    struct ral_err err = {0};
     unsigned cpu;
     int failed;
 
     ral_cpu_flags(&cpu, NULL, NULL);
     for (int i = 0; i < 4; i++)
-        if (ral_nn_init(i < 3 ? &nns[i] : &plain, i < 3 ? cpu : 0,
-                        i < 3 ? i + 1 : 1, &err) < 0) {
-            printf("Bail out! %s\n", err.msg);
-            return EXIT_FAILURE;
-        }
+        start(i < 3 ? &nns[i] : &plain, i < 3 ? cpu : 0, i < 3 ? i + 1 : 1);
+    for (unsigned f = 0; f <= RAL_CPU_AVX512; f = f ? 2 * f : 1)
+        for (int threads = 1; threads <= 4 && (cpu & f) == f; threads *= 2)
+            start(&every[paths++], f, threads);
     tcase_add_test(t, every_output_is_a_chain);
     tcase_add_test(t, a_row_does_not_know_its_batch);
     tcase_add_test(t, stored_types_need_no_alignment);
-    tcase_add_test(t, backward_is_right_for_any_threads);
-    tcase_add_test(t, chunks_are_added_in_order);
+    tcase_add_test(t, backward_is_the_definition);
+    tcase_add_test(t, dx_reads_stored_types);
+    tcase_add_test(t, blas_is_right_for_any_threads);
     tcase_add_test(t, scratch_grows);
 #ifdef __x86_64__
     tcase_add_test(t, flushed_subnormals_are_refused);
@@ -334,6 +432,8 @@ int main(void)
     failed = run_tests(t);
     for (int i = 0; i < 3; i++)
         ral_nn_release(&nns[i]);
+    for (size_t i = 0; i < paths; i++)
+        ral_nn_release(&every[i]);
     ral_nn_release(&plain);
     return failed;
 }
