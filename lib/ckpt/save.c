@@ -21,6 +21,8 @@ static int read_counts(struct ral_state *s, const json_t *j, const char *path,
     const json_t *step = json_object_get(j, "step");
     const json_t *updates = json_object_get(j, "updates");
     const json_t *skipped = json_object_get(j, "skipped");
+    const char *then = json_string_value(json_object_get(j, "backward"));
+    const char *now = ral_dev_backward(s->model->dev);
 
     if (!kind || !json_is_integer(step) || !json_is_integer(updates) ||
         !json_is_integer(skipped) || json_integer_value(step) < 0 ||
@@ -30,6 +32,12 @@ static int read_counts(struct ral_state *s, const json_t *j, const char *path,
                            "here",
                            path);
     *ours = !strcmp(kind, s->kind);
+    if (*ours && then && strcmp(then, now)) // older ones do not say
+        return ral_err_set(err, -RAL_EINVAL,
+                           "%s: trained with backward: %s, asked for is %s; "
+                           "other products would give other weights: use "
+                           "-s %s.backward=%s",
+                           path, then, now, s->kind, then);
     if (*ours) {
         s->step = (uint64_t)json_integer_value(step);
         s->updates = (uint64_t)json_integer_value(updates);
@@ -213,10 +221,11 @@ static int write_state(const struct ral_state *s, const float *m,
     };
     char *opt = ral_path_join(dir, "optimizer.safetensors");
     char *path = ral_path_join(dir, "state.json");
-    json_t *j = json_pack("{s:s,s:I,s:I,s:I}", "kind", s->kind, "step",
+    json_t *j = json_pack("{s:s,s:I,s:I,s:I,s:s}", "kind", s->kind, "step",
                           (json_int_t)s->step, "updates",
                           (json_int_t)s->updates, "skipped",
-                          (json_int_t)s->skipped);
+                          (json_int_t)s->skipped, "backward",
+                          ral_dev_backward(s->model->dev));
     int rc = 0;
 
     if (!opt || !path || !j)

@@ -115,7 +115,7 @@ json_t *ral_training_metrics(const char *program, const struct ral_state *s,
                              double seconds, json_t *more)
 {
     json_t *j = json_pack(
-        "{s:s,s:I,s:I,s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:I,s:b}",
+        "{s:s,s:I,s:I,s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:I,s:b,s:s}",
         "program", program, "step", (json_int_t)s->step, "update",
         (json_int_t)(s->updates + s->skipped), "loss",
         ral_json_number(t->loss), "grad_norm", ral_json_number(t->grad_norm),
@@ -125,7 +125,8 @@ json_t *ral_training_metrics(const char *program, const struct ral_state *s,
         "seconds", ral_json_number(seconds), "tokens_per_s",
         ral_json_number((double)t->tokens / seconds), "samples_per_s",
         ral_json_number((double)t->samples / seconds), "peak_bytes",
-        (json_int_t)ral_peak_rss(), "skipped", (int)t->skipped);
+        (json_int_t)ral_peak_rss(), "skipped", (int)t->skipped,
+        "backward", ral_dev_backward(s->model->dev));
 
     for (size_t i = 0; i < t->metrics.n; i++) {
         const struct ral_metric *m = &t->metrics.metric[i];

@@ -316,6 +316,12 @@ struct ral_dev {
 #define RAL_DO(d, op, ...)                                                     \
     ((d)->ops->op((d), &(struct ral_op_##op){__VA_ARGS__}))
 
+/* How a machine computes gradient products, as recipes name it. */
+static inline const char *ral_dev_backward(const struct ral_dev *d)
+{
+    return d->blas ? "blas" : "exact";
+}
+
 static inline bool ral_dev_failed(const struct ral_dev *d)
 {
     return d->failure.code != 0;

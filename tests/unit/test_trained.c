@@ -109,9 +109,9 @@ static const struct {
     int other; // which checkpoint it needs besides; -1: none
     uint64_t hash; // printed by each run
 } kind[] = {
-    {"SFT", train_sft, -1, 0},
-    {"RL", train_rl, 0, 0},
-    {"distillation", train_distill, 1, 0},
+    {"SFT", train_sft, -1, 0x2966f771202ec2af},
+    {"RL", train_rl, 0, 0xb2ce91761acc6f5a},
+    {"distillation", train_distill, 1, 0x4e1ab4dda3eca944},
 };
 
 static uint64_t hash_state(const struct bench *t)
@@ -151,7 +151,7 @@ START_TEST(every_way_gives_the_same_weights)
             hash = hash_state(&t);
             printf("# %s, %s, %d threads: %016llx\n", kind[_i].name,
                    way[i].cpu, way[i].threads, (unsigned long long)hash);
-            ck_assert_msg(true || hash == kind[_i].hash, "%s, %s: hash is %016llx",
+            ck_assert_msg(hash == kind[_i].hash, "%s, %s: hash is %016llx",
                           kind[_i].name, way[i].cpu,
                           (unsigned long long)hash);
         }
