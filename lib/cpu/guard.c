@@ -123,8 +123,6 @@ static void *push(struct guard *g,
 {
     struct item *it = NULL;
 
-    if (g->cpu.dev.err.code)
-        return NULL;
     if (bytes <= SIZE_MAX - sizeof(*it))
         it = ral_arena_alloc(&g->queue, 1, sizeof(*it) + bytes);
     if (!it) {
@@ -140,7 +138,7 @@ static void *push(struct guard *g,
 static void run_queue(struct guard *g)
 {
     for (struct item *it = g->first; it; it = it->next) {
-        if (!g->cpu.dev.err.code)
+        if (!g->cpu.dev.err.code) // a failure is over when all is dropped
             it->run(&g->cpu, it + 1);
         free(it->large);
     }
