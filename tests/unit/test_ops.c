@@ -1100,6 +1100,7 @@ static void kl_case(struct ral_dev *d, size_t n, size_t V)
     set_lse(y, lse_y);
     for (size_t i = 1; i < n; i += 2) { // ln p - ln q nearly the same for all
         memcpy(F(y, i), F(x, i), V * sizeof(float));
+        memset(F(dx, i), 0, V * sizeof(float));
         D(lse_y)[i] = D(lse)[i] + 1;
     }
     send_all();
