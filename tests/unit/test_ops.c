@@ -958,6 +958,9 @@ static void lse_case(struct ral_dev *d, size_t n, size_t V)
         begin(d);
         x = f32(n, V);
         lse = vec(RAL_F64, n);
+        for (size_t i = 0; i < n; i++) // maxima that rise and fall
+            for (size_t v = 0; v < V; v++)
+                F(x, i)[v] *= 1 + (float)((v / COLUMNS + i) % 3) / 4;
         send_all();
         RAL_DO(d, lse, x->x, lse->x, scale);
         for (size_t i = 0; i < n; i++)
@@ -985,6 +988,9 @@ static void entropy_case(struct ral_dev *d, size_t n, size_t V)
     entropy = vec(RAL_F32, n);
     x = f32(n, V);
     lse = vec(RAL_F64, n);
+    for (size_t i = 0; i < n; i++) // so that more of the sum's bits are seen
+        for (size_t v = 0; v < V; v++)
+            F(x, i)[v] += 1000 * (float)i;
     set_lse(x, lse);
     send_all();
     RAL_DO(d, entropy, entropy->x, x->x, lse->x);
@@ -1090,8 +1096,16 @@ static void kl_case(struct ral_dev *d, size_t n, size_t V)
     lse_y = vec(RAL_F64, n);
     weight = vec(RAL_F64, n);
     nats = vec(RAL_F32, n);
+    for (size_t i = 0; i < n; i++)
+        for (size_t v = 0; v < V; v++)
+            F(x, i)[v] *= 1 + (float)(i % 4) * 3.3f;
     set_lse(x, lse);
     set_lse(y, lse_y);
+    for (size_t i = 1; i < n; i += 2) { // ln p - ln q nearly the same for all
+        memcpy(F(y, i), F(x, i), V * sizeof(float));
+        memset(F(dx, i), 0, V * sizeof(float));
+        D(lse_y)[i] = D(lse)[i] + 1;
+    }
     send_all();
     RAL_DO(d, kl, dx->x, x->x, y->x, lse->x, lse_y->x, weight->x, nats->x);
     for (size_t i = 0; i < n; i++) {
@@ -1200,6 +1214,19 @@ static size_t ref_draw(const struct ral_op_draw *o, size_t V, const float *x,
     return id[ref_walk(p, n, uniform)];
 }
 
+/* A number near which the last bits of the sums decide. */
+static double edge(size_t V, const float *x, double lse)
+{
+    const size_t last = V / 4 + ral_rng_below(&rng, V / 2 + 1);
+    double sum = 0, all = 0;
+
+    for (size_t v = 0; v < V; v++) {
+        all += (double)exp_one(x[v] - (float)lse);
+        sum = v == last ? all : sum;
+    }
+    return sum / all < 1 ? sum / all : 0.5;
+}
+
 static void draw_one(struct ral_dev *d, size_t n, size_t V, bool greedy,
                      double top_p, int64_t top_k)
 {
@@ -1222,6 +1249,8 @@ static void draw_one(struct ral_dev *d, size_t n, size_t V, bool greedy,
         I(row)[i] = (int32_t)ral_rng_below(&rng, rows);
         D(uniform)[i] = i == 0   ? 0
                         : i == 1 ? 1 - 0x1p-53
+                        : i % 3  ? edge(V, F(x, (size_t)I(row)[i]),
+                                        D(lse)[I(row)[i]])
                                  : ral_rng_uniform(&rng);
     }
     send_all();
