@@ -60,6 +60,13 @@ units: $(UNIT) $(TOOLS)
 ## check: all tests
 check: all units
 	O=$(abspath $O) prove -e '' --directives --timer $(UNIT) $(SHELLS)
+## check-guard: model, training and demo on the machine that guards its memory
+GUARDED  = exact model step gradients trained kl
+check-guard: all units
+	RAL_DEVICE=guard prove -e '' --timer $(GUARDED:%=$O/unit/test_%)
+	$(MAKE) -s demo QUICK=1 DEMO=build/demo-cpu
+	RAL_DEVICE=guard $(MAKE) -s demo QUICK=1 DEMO=build/demo-guard
+	cmp build/demo-cpu/table.txt build/demo-guard/table.txt
 ## check-bad: with SAN=address,undefined, what a sanitizer should see
 check-bad: all units
 	O=$(abspath $O) prove -e '' --directives --timer $(UNIT) $(wildcard tests/cli/bad_*.sh)
@@ -109,6 +116,6 @@ clean:
 help:
 	@sed -n 's/^## //p' Makefile
 
-.PHONY: all units check check-bad fuzz photos demo bench install clean help
+.PHONY: all units check check-bad check-guard fuzz photos demo bench install clean help
 .SECONDARY:
 -include $(shell find $O/obj -name '*.d' 2>/dev/null)
