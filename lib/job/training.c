@@ -33,8 +33,8 @@ int ral_machine_about(const struct ral_common *c, struct ral_buf *out)
     ral_buf_printf(out, "machine: %s\nkernels: %s\n", dev->ops->name,
                    dev->kernels);
     ral_dev_close(dev);
-    return ral_buf_printf(out, "BLAS: %s (for backward: blas)\n",
-                          openblas_get_config());
+    return ral_buf_printf(out, "BLAS: %s (%s), for backward: blas alone\n",
+                          openblas_get_corename(), openblas_get_config());
 }
 
 int ral_job_look(const struct ral_attn_settings *a, const struct ral_model *m,
