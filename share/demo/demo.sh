@@ -47,14 +47,11 @@ measure() { # measure NAME CHECKPOINT BASELINE OPTIONS...: on the test questions
         -o "$eval/$name.json" --rows "$eval/$name.jsonl" \
         ${base:+--baseline-rows "$eval/$base.jsonl"}
 }
-field() { # field KEY FILE [AFTER]: the first value of KEY after the text AFTER
-    awk -v key="\"$1\":" -v after="${3:-}" '{
-        s = substr($0, index($0, after))
-        if (!(i = index(s, key))) exit 1
-        s = substr(s, i + length(key))
-        print substr(s, 1, s ~ /^\[/ ? index(s, "]") : match(s, /[,}]/) - 1)
-        exit
-    }' "$2"
+field() { # field KEY FILE: a value of a result, or null
+    ral-view --get "$1" --default null "$2"
+}
+pair() { # pair KEY FILE: its two numbers as JSON
+    ral-view --get "$1" "$2" | tr '\n' ' ' | awk '{ print "[" $1 "," $2 "]" }'
 }
 
 stage 'SFT: random weights learn to answer about sparse pictures'
@@ -76,21 +73,23 @@ measure against_lambda0 run/latest after_lambda0 "$@"
 measure after run/latest before "$@"
 
 stage 'pictures of it'
-id=$(awk -F '"' 'NR == FNR { wrong[$4] = /"correct":0/; next }
-    !any++ { id = $4 }
-    wrong[$4] && /"correct":1/ { id = $4; exit }
-    END { print id }' "$eval/before.jsonl" "$eval/after.jsonl")
-grep -F "\"id\":\"$id\"" "$data/test.jsonl" >"$data/look.jsonl"
+# A question that the first policy got wrong and the last one right, or any.
+outcomes() { # outcomes BEFORE-OR-AFTER CORRECT: ids
+    ral-view --get id --where "correct=$2" "$eval/$1.jsonl" 2>/dev/null || :
+}
+outcomes before 0 >"$eval/wrong"
+id=$(outcomes after 1 | grep -Fxf "$eval/wrong" | head -n 1)
+[ -n "$id" ] || id=$(ral-view --get id --limit 1 "$eval/after.jsonl")
 for look in before:run/0 after:run/latest; do
     ral-rollout -q -m "$out/${look#*:}" -c "$recipe" -n 1 --temperature 0 \
-        -o "$eval/look_${look%:*}.ral" "$data/look.jsonl"
+        -s "data.where=id=$id" -o "$eval/look_${look%:*}.ral" "$data/test.jsonl"
     ral-view --heatmap "$out/heatmap_${look%:*}.png" "$eval/look_${look%:*}.ral"
 done
 ral-view --curve "$out/learning_curve.png" "$out"/run/metrics.jsonl "$out"/lambda0/metrics.jsonl
 
 arm() { # one of three, as JSON
     printf '{"accuracy":%s,"ci95":%s,"n":%s,"evidence_mass":%s}' \
-        "$(field accuracy "$1")" "$(field ci95 "$1")" "$(field n "$1")" \
+        "$(field accuracy "$1")" "$(pair ci95 "$1")" "$(field n "$1")" \
         "$(field evidence_mass "$1")"
 }
 seconds=$(($(date +%s) - began))
@@ -98,24 +97,23 @@ cat >"$out/result.json" <<END
 {"before":$(arm "$eval/before.json"),
 "after":$(arm "$eval/after.json"),
 "after_lambda0":$(arm "$eval/after_lambda0.json"),
-"gain":{"points":$(field points "$eval/after.json"),"ci95":$(field ci95 "$eval/after.json" '"gain"')},
+"gain":{"points":$(field gain.points "$eval/after.json"),"ci95":$(pair gain.ci95 "$eval/after.json")},
 "sft_steps":$sft,"seed":$seed,"seconds":$seconds}
 END
 
 row() { # row NAME FILE
-    echo "$(field accuracy "$2") $(field ci95 "$2") $(field evidence_mass "$2")" | tr '[],' '   ' |
-        awk -v name="$1" '{ printf "%-34s %6.1f   %5.1f to %5.1f   %9.3f\n", name, 100 * $1, 100 * $2, 100 * $3, $4 }'
+    for key in accuracy ci95 evidence_mass; do field $key "$2"; done | tr '\n' ' ' |
+        awk -v name="$1" '{ printf "%-34s %6.1f   %5.1f to %5.1f   %9s\n", name,
+            100 * $1, 100 * $2, 100 * $3, $4 == "null" ? "-" : sprintf("%.3f", $4) }'
 }
 difference() { # difference NAME FILE
-    echo "$(field points "$2") $(field ci95 "$2" '"gain"')" | tr '[],' '   ' |
+    for key in gain.points gain.ci95; do field $key "$2"; done | tr '\n' ' ' |
         awk -v name="$1" '{ printf "%-34s %+6.1f   %+5.1f to %+5.1f\n", name, $1, $2, $3 }'
 }
-mean_j=$(awk 'match($0, /"jsd":[-+0-9.e]+/) {
-        v = substr($0, RSTART + 6, RLENGTH - 6)
-        match($0, /"step":[0-9]+/)
-        last[substr($0, RSTART, RLENGTH)] = v
-    }
-    END { for (s in last) { sum += last[s]; n++ }; printf "%.2g", sum / n }' "$out/run/metrics.jsonl")
+# The divergence at the last update of each batch, then their mean.
+mean_j=$(k=0; while [ $((k += 1)) -le "$(readlink "$out/run/latest")" ]; do
+    ral-view --get jsd --where program=ral-update --where step=$k --last "$out/run/metrics.jsonl"
+done | awk '{ sum += $1 } END { printf "%.2g", sum / NR }')
 {
     printf '%-34s %6s   %14s   %9s\n' "seed $seed, $(field n "$eval/after.json") questions, per cent" \
         right '95 % interval' evidence
@@ -128,6 +126,10 @@ mean_j=$(awk 'match($0, /"jsd":[-+0-9.e]+/) {
     echo "evidence: share of the attention to the picture that lies on the thing asked for,"
     echo "  where the answer is decided; $(field evidence_uniform "$eval/after.json" | cut -c 1-5) if it were spread evenly."
     echo "Attention divergence J at the last update of a batch, mean of the run: $mean_j nats."
+    echo 'Digests of the three policies, which are equal where all their bits are:'
+    echo "  $(field digest "$eval/before.json")  before"
+    echo "  $(field digest "$eval/after.json")  lambda = 1"
+    echo "  $(field digest "$eval/after_lambda0.json")  lambda = 0"
 } >"$out/table.txt"
 
 stage 'done'
@@ -139,6 +141,7 @@ no difference. That rewards teach more than further SFT would is not shown.
   $out/heatmap_before.png, heatmap_after.png   where the model looks
   $out/learning_curve.png                      SFT, then both runs
   $out/run/streams/                            every response, with its attention
+  $out/table.txt                               the table; two runs compare by diff
   $out/result.json                             the table for programs
 
 To try next:
@@ -154,10 +157,8 @@ for file in heatmap_before.png heatmap_after.png learning_curve.png result.json 
     [ -s "$out/$file" ] || fail 1 "$out/$file is missing"
 done
 if [ -n "$quick" ]; then # too short to learn to look, but not to learn words
-    grep -F -- '--sft"' "$out/run/metrics.jsonl" | awk 'match($0, /"loss":[0-9.]+/) {
-            loss = substr($0, RSTART + 7, RLENGTH - 7)
-            if (NR == 1) first = loss
-        }
+    ral-view --get loss --where 'program=ral-update --sft' "$out/run/metrics.jsonl" |
+        awk 'NR == 1 { first = $1 } { loss = $1 }
         END { printf "demo: SFT loss fell from %.2f to %.2f nats, by 4 or more\n", first, loss
               exit !(first - loss >= 4) }' || fail 1 'the loss of SFT fell by less than 4 nats'
     exit 0

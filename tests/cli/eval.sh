@@ -199,6 +199,12 @@ expect 3 'a regression' night run d/train.jsonl --max-tokens 8
 says 'below the baseline'
 expect 3 'which is no baseline' night run d/train.jsonl --max-tokens 8
 expect 3 'nor the best' night -b best run d/train.jsonl --max-tokens 8
+cat >odd <<'EOF'
+{"categories": {"colour": {"accuracy": 0}}, "accuracy": 1}
+{"accuracy": 0, "baseline": {"regressed": true}}
+EOF
+expect 3 'keys in any order' night -f odd run d/train.jsonl --max-tokens 8
+says "below the baseline's 1.0000"
 expect 0 'an own history' night -f own run d/train.jsonl --max-tokens 8
 printf '{"accuracy":9' >>run/history.jsonl
 ln -sfn 1 run/latest

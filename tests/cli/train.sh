@@ -188,16 +188,20 @@ mkdir waits
 cp "$(command -v ral-train)" waits
 printf '#!/bin/sh\n: >there\nexec cat never\n' >waits/ral-update
 chmod +x waits/ral-update
-waits/ral-train -q r.yaml -o other 2>log &
-pid=$!
-holds 'a run at work' await $pid [ -e there ]
-expect 1 'a second ral-train on the same folder' ral-train r.yaml -o other
-says 'another ral-train is at work'
-kill -TERM $pid || :
-status=0
-wait $pid || status=$?
-holds 'SIGTERM ends it' is $status 143
-expect 0 'with all its programs' flock -n other/.lock true
+for end in TERM:143 HUP:129 INT:130; do
+    # A shell without job control lets background jobs ignore SIGINT.
+    env --default-signal=HUP,INT,TERM waits/ral-train -q r.yaml -o other 2>log &
+    pid=$!
+    holds 'a run at work' await $pid [ -e there ]
+    expect 1 'a second ral-train on the same folder' ral-train r.yaml -o other
+    says 'another ral-train is at work'
+    kill -s ${end%:*} $pid || :
+    status=0
+    wait $pid || status=$?
+    holds "SIG${end%:*} ends it" is $status ${end#*:}
+    expect 0 'with all its programs' flock -n other/.lock true
+    rm there
+done
 
 # --- folders and files ---
 expect 1 'another seed on the same folder' ral-train --seed 8 r.yaml -o straight
