@@ -131,6 +131,10 @@ holds 'where =' "$(ral-view --count w.ral) == 3"
 ral-rollout -q -m m -n 1 --max-tokens 1 -s 'data.where=[category!=odd]' \
     data/w.jsonl >w.ral
 holds 'where !=' "$(ral-view --count w.ral) == 7"
+sed '1,4s/"category"/"meta":{"source":"a"},&/' data/w.jsonl >data/meta.jsonl
+ral-rollout -q -m m -n 1 --max-tokens 1 -s 'data.where=[meta.source=a]' \
+    data/meta.jsonl >w.ral
+holds 'where of a map' "$(ral-view --count w.ral) == 4"
 ral-rollout -q -m m -n 1 --max-tokens 1 \
     -s "data.where=['category=odd,colour', 'id!=x-000001,x-000002']" \
     data/w.jsonl >w.ral
