@@ -186,7 +186,7 @@ static void block(size_t M, size_t N, size_t K, const float *a, size_t lda,
 {
     const size_t wide = M == 1 ? 4 : M == 2 ? 2 : 1; // panels at once
 
-    for (size_t n = 0; n < N; n += RAL_PANEL, b += stride) {
+    for (size_t n = 0; M && n < N; n += RAL_PANEL, b += stride) {
         struct piece p = {K, a, lda, b, RAL_PANEL, c + n, ldc, into, b, 0, 0};
         const size_t cols = N - n < RAL_PANEL ? N - n : RAL_PANEL;
 
