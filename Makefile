@@ -1,12 +1,12 @@
-# gcc builds for speed; CC=clang for its warnings. SAN=address,undefined
-# builds beside the plain tree. O holds everything that is made.
+# gcc builds for speed; CC=clang for its warnings. SAN=address,undefined and
+# EMULATE=1 build beside the plain tree. O holds everything that is made.
 PKGS     = openblas yaml-0.1 libpng cairo libzstd libxxhash libcbor jansson \
            libpcre2-8 libutf8proc
 CPPFLAGS := -D_GNU_SOURCE -Ilib $(shell pkg-config --cflags $(PKGS))
 LDLIBS   := $(shell pkg-config --libs $(PKGS)) -lstemmer -lm
 CFLAGS   = -std=c11 -O3 -g -ffp-contract=off -fno-math-errno \
            -fno-trapping-math -fopenmp -Wall -Wextra $(if $(WERROR),-Werror)
-O        = build/$(or $(SAN),plain)
+O        = build/$(or $(SAN),$(if $(EMULATE),emulate,plain))
 san      = $(SAN:%=-fsanitize=%)
 OBJ      = $(patsubst %.c,$O/%.o,$(wildcard lib/*/*.c))
 CMDS     = $(patsubst cmd/%.c,$O/%,$(wildcard cmd/*.c))
@@ -22,9 +22,14 @@ all: $(CMDS) $(SCRIPTS)
 # Kernels are compiled once per instruction set and chosen at start.
 ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
 $O/lib/nn/%_avx2.o: CFLAGS += -mavx2 -mfma
-$O/lib/nn/%_avx512.o: CFLAGS += -mavx512f -mavx512dq -mavx512vl -mfma
-# A test runs the AVX-512 kernels over an emulation by narrower ones.
-$O/tests/unit/test_avx512_emulated.o: CFLAGS += -mavx2 -mfma -DRAL_SIMDE -Wno-psabi
+$O/lib/nn/%_avx512.o: CFLAGS += $(avx512)
+avx512   = -mavx512f -mavx512dq -mavx512vl -mfma
+# EMULATE=1: the AVX-512 kernels over SIMDe's emulation by AVX2, so that
+# processors without them can run everything under RAL_CPU=avx512.
+ifdef EMULATE
+CPPFLAGS += -DRAL_EMULATE
+avx512   = -mavx2 -mfma -Wno-psabi
+endif
 endif
 
 # Unit tests read tests/golden from anywhere.
@@ -60,6 +65,12 @@ check: all units
 # What a sanitizer should see: unit tests, and programs on bad input.
 check-bad: all units
 	O=$(abspath $O) prove -e '' --timer $(UNIT) $(wildcard tests/cli/bad_*.sh)
+
+# Every product and kernel as processors with AVX-512 compute them, on any
+# with AVX2; needs SIMDe.
+check-emulated:
+	$(MAKE) EMULATE=1 units
+	RAL_CPU=avx512 prove -e '' --timer $(addprefix build/emulate/unit/test_,kernels matmul attention exact)
 
 # Parsers against libFuzzer, FUZZ_S seconds each; what it found useful is kept.
 FUZZ     = $(patsubst tests/%.c,build/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -106,6 +117,6 @@ install: all $O/libral.a
 clean:
 	rm -rf build
 
-.PHONY: all units check check-bad fuzz photos demo bench install clean
+.PHONY: all units check check-bad check-emulated fuzz photos demo bench install clean
 .SECONDARY:
 -include $(shell find $O -name '*.d' 2>/dev/null)

@@ -1,13 +1,16 @@
 /* lib/nn/kernels_avx512.c - the kernels for AVX-512 (F, DQ, VL).
  *
- * Up to 12 rows times 32 columns stay in 24 of the 32 registers. A test
- * compiles this file over an emulation of the instructions (RAL_SIMDE).
+ * Up to 12 rows times 32 columns stay in 24 of the 32 registers. make EMULATE=1
+ * compiles this file over an emulation of the instructions.
  */
-#if defined(__AVX512F__) || defined(RAL_SIMDE)
+#if defined(__AVX512F__) || defined(RAL_EMULATE)
 #define RAL_OWN_TILE
 #include "nn/kernels_body.h"
 
-#ifndef RAL_SIMDE
+#ifdef RAL_EMULATE
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#include <simde/x86/avx512.h>
+#else
 #include <immintrin.h>
 #endif
 

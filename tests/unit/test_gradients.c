@@ -13,7 +13,7 @@
  */
 #include "tiny_train.h"
 
-#define STEP 3e-3
+#define STEP 1e-2
 #define AGREE 5e-4
 #define TOLERANCE 1e-3
 
