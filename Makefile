@@ -1,5 +1,6 @@
 # gcc builds for speed; CC=clang for its warnings, WERROR=1 to be strict.
-# SAN=address,undefined builds beside the plain tree. O holds all that is made.
+# SAN=address,undefined and EMULATE=1 build beside the plain tree. O holds all
+# that is made.
 PKGS     = openblas yaml-0.1 libpng cairo libzstd libxxhash libcbor jansson \
            libpcre2-8 libutf8proc
 CPPFLAGS := -D_GNU_SOURCE -Ilib $(shell pkg-config --cflags $(PKGS))
@@ -7,7 +8,7 @@ LDLIBS   := $(shell pkg-config --libs $(PKGS)) -lstemmer -lm
 CFLAGS   = -std=c11 -O3 -g -ffp-contract=off -fno-math-errno \
            -fno-trapping-math -fopenmp -Wall -Wextra -Wmissing-prototypes \
            -Wstrict-prototypes -Wshadow -Wvla
-O        = build/$(or $(SAN),plain)
+O        = build/$(or $(SAN),$(if $(EMULATE),emulate,plain))
 san      = $(SAN:%=-fsanitize=%)
 OBJ      = $(patsubst %.c,$O/obj/%.o,$(wildcard lib/*/*.c))
 CMDS     = $(patsubst cmd/%.c,$O/%,$(wildcard cmd/*.c))
@@ -25,9 +26,14 @@ all: $(CMDS) $(SCRIPTS)
 # Kernels are compiled once per instruction set and chosen at start.
 ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
 $O/obj/lib/cpu/%_avx2.o: isa = -mavx2 -mfma
-$O/obj/lib/cpu/%_avx512.o: isa = -mavx512f -mavx512dq -mavx512vl -mfma
-# A test runs the AVX-512 kernels over an emulation by narrower ones.
-$O/obj/unit/test_avx512_emulated.o: isa = -mavx2 -mfma -DRAL_SIMDE -Wno-psabi
+$O/obj/lib/cpu/%_avx512.o: isa = $(avx512)
+avx512   = -mavx512f -mavx512dq -mavx512vl -mfma
+# EMULATE=1: the AVX-512 kernels over SIMDe's emulation by AVX2, so that
+# processors without them can run everything under RAL_CPU=avx512.
+ifdef EMULATE
+CPPFLAGS += -DRAL_EMULATE
+avx512   = -mavx2 -mfma -Wno-psabi
+endif
 endif
 
 # Unit tests read tests/golden from anywhere.
@@ -70,6 +76,11 @@ check-guard: all units
 ## check-bad: with SAN=address,undefined, what a sanitizer should see
 check-bad: all units
 	O=$(abspath $O) prove -e '' --directives --timer $(UNIT) $(wildcard tests/cli/bad_*.sh)
+
+## check-emulated: products and kernels as AVX-512 computes them; needs SIMDe
+check-emulated:
+	$(MAKE) EMULATE=1 units
+	RAL_CPU=avx512 prove -e '' --timer $(addprefix build/emulate/unit/test_,kernels matmul attention exact trained)
 
 ## fuzz: parsers against libFuzzer, FUZZ_S=30 seconds each; finds are kept
 FUZZ   = $(patsubst tests/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -116,6 +127,6 @@ clean:
 help:
 	@sed -n 's/^## //p' Makefile
 
-.PHONY: all units check check-bad check-guard fuzz photos demo bench install clean help
+.PHONY: all units check check-bad check-guard check-emulated fuzz photos demo bench install clean help
 .SECONDARY:
 -include $(shell find $O/obj -name '*.d' 2>/dev/null)

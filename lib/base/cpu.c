@@ -12,10 +12,15 @@ static unsigned detect(void)
 #ifdef __x86_64__
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         flags |= RAL_CPU_AVX2;
+#ifdef RAL_EMULATE // make EMULATE=1: it stands on AVX2
+    if (flags)
+        flags |= RAL_CPU_AVX512;
+#else
     if (flags && __builtin_cpu_supports("avx512f") &&
         __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl"))
         flags |= RAL_CPU_AVX512;
+#endif
 #endif
     return flags;
 }

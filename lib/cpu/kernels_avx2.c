@@ -182,7 +182,7 @@ static void block(size_t M, size_t N, size_t K, const float *a, size_t lda,
                   enum ral_into into)
 {
 
-    for (size_t n = 0; n < N; n += RAL_PANEL, b += stride) {
+    for (size_t n = 0; M && n < N; n += RAL_PANEL, b += stride) {
         struct piece p = {K, a, lda, b, RAL_PANEL, c + n, ldc, into, b, 0, 0};
         const size_t cols = N - n;
 

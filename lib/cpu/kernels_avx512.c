@@ -1,13 +1,16 @@
 /* lib/cpu/kernels_avx512.c - the kernels for AVX-512 (F, DQ, VL).
  *
- * Up to 12 rows times 32 columns stay in 24 of the 32 registers. A test
- * compiles this file over an emulation of the instructions (RAL_SIMDE).
+ * Up to 12 rows times 32 columns stay in 24 of the 32 registers. make EMULATE=1
+ * compiles this file over an emulation of the instructions.
  */
-#if defined(__AVX512F__) || defined(RAL_SIMDE)
+#if defined(__AVX512F__) || defined(RAL_EMULATE)
 #define RAL_OWN_TILE
 #include "cpu/kernels_body.h"
 
-#ifndef RAL_SIMDE
+#ifdef RAL_EMULATE
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#include <simde/x86/avx512.h>
+#else
 #include <immintrin.h>
 #endif
 
@@ -186,7 +189,7 @@ static void block(size_t M, size_t N, size_t K, const float *a, size_t lda,
 {
     const size_t wide = M == 1 ? 4 : M == 2 ? 2 : 1; // panels at once
 
-    for (size_t n = 0; n < N; n += RAL_PANEL, b += stride) {
+    for (size_t n = 0; M && n < N; n += RAL_PANEL, b += stride) {
         struct piece p = {K, a, lda, b, RAL_PANEL, c + n, ldc, into, b, 0, 0};
         const size_t cols = N - n < RAL_PANEL ? N - n : RAL_PANEL;
 

@@ -278,6 +278,14 @@ static float chain(const float *a, const float *b, size_t ldb, size_t K,
     return from;
 }
 
+static void chain_into(const float *a, const float *b, size_t ldb, size_t K,
+                       enum ral_into into, float *c)
+{
+    const float s = chain(a, b, ldb, K, into == RAL_RESUME ? *c : 0);
+
+    *c = into == RAL_ADD ? *c + s : s;
+}
+
 static void check_tile(const struct ral_kernels *k, size_t ldb)
 {
     enum { K = 19, LDC = 37 };
@@ -288,17 +296,17 @@ static void check_tile(const struct ral_kernels *k, size_t ldb)
     normal(b, K * 48, 1, 2);
     for (size_t rows = 1; rows <= RAL_TILE_M; rows++)
         for (size_t cols = 1; cols <= (ldb < 32 ? ldb : 32); cols++)
-            for (size_t i = 0; i < 4; i++) {
-                const size_t n = i < 2 ? K : i - 2; // K, K, 0, 1
-                const bool load = i % 2;
+            for (size_t i = 0; i < 9; i++) {
+                const size_t n = i < 3 ? K : i < 6 ? 0 : 1;
+                const enum ral_into into = (enum ral_into)(i % 3);
 
                 normal(c, RAL_TILE_M * LDC, 1, 3);
                 memcpy(want, c, sizeof(c));
                 for (size_t r = 0; r < rows; r++)
                     for (size_t j = 0; j < cols; j++)
-                        want[r * LDC + j] = chain(a + r * K, b + j, ldb, n,
-                                                  load ? want[r * LDC + j] : 0);
-                k->tile(rows, cols, n, a, K, b, ldb, c, LDC, load);
+                        chain_into(a + r * K, b + j, ldb, n, into,
+                                   want + r * LDC + j);
+                k->tile(rows, cols, n, a, K, b, ldb, c, LDC, into);
                 same(c, want, RAL_TILE_M * LDC, k->name);
             }
 }
@@ -314,29 +322,68 @@ START_TEST(tile_is_a_chain)
 }
 END_TEST
 
+/* Rows and columns of every remainder, then rows enough for copies of b. */
+static void check_block(const struct ral_kernels *k, size_t M, size_t N,
+                        size_t K, enum ral_into into)
+{
+    enum { MOST_M = 100, MOST_N = 200, MOST_K = 150, LDC = MOST_N + 5 };
+    static float a[MOST_M * MOST_K], b[7 * (MOST_K + 1) * RAL_PANEL];
+    static float c[MOST_M * LDC], want[MOST_M * LDC];
+    const size_t stride = (K + 1) * RAL_PANEL, lda = K + 2;
+
+    ck_assert(M <= MOST_M && N <= MOST_N && lda <= MOST_K);
+    normal(a, M * lda, 1, 1);
+    normal(b, 7 * stride, 1, 2);
+    normal(c, M * LDC, 1, 3);
+    memcpy(want, c, M * LDC * sizeof(float));
+    for (size_t r = 0; r < M; r++)
+        for (size_t n = 0; n < N; n++)
+            chain_into(a + r * lda,
+                       b + n / RAL_PANEL * stride + n % RAL_PANEL, RAL_PANEL, K,
+                       into, want + r * LDC + n);
+    k->block(M, N, K, a, lda, b, stride, c, LDC, into);
+    same(c, want, M * LDC, k->name);
+}
+
 START_TEST(block_is_a_chain)
 {
-    enum { K = 23, M = 26, N = 200, LDC = N + 5, STRIDE = K * RAL_PANEL + 32 };
-    static const size_t ns[] = {1, 16, 17, 32, 33, 48, 64, 65, 96, 130, N};
-    static float a[M * K], b[7 * STRIDE], c[M * LDC], want[M * LDC];
+    static const size_t ns[] = {1,  16, 17, 32,  33, 48,
+                                64, 65, 96, 130, 200};
 
-    normal(a, M * K, 1, 1);
-    normal(b, 7 * STRIDE, 1, 2);
     for (size_t i = 0; i < nfast; i++)
-        for (size_t m = 1; m <= M; m++)
-            for (size_t j = 0; j < sizeof(ns) / sizeof(*ns); j++) {
-                const bool load = (m + j) % 2;
+        for (size_t m = 1; m <= 26; m++)
+            for (size_t j = 0; j < sizeof(ns) / sizeof(*ns); j++)
+                check_block(&fast[i], m, ns[j], 23, (m + j) % 3);
+    for (size_t i = 0; i <= nfast; i++) {
+        const struct ral_kernels *k = i < nfast ? &fast[i] : &def;
 
-                normal(c, M * LDC, 1, 3);
-                memcpy(want, c, sizeof(c));
+        for (size_t j = 0; j < 9; j++)
+            check_block(k, 96 + j / 2, 65 + j, 139 + j, j % 3);
+        check_block(k, 13, 40, 0, RAL_SET);
+        check_block(k, 13, 40, 0, RAL_ADD);
+        check_block(k, 0, 40, 9, RAL_SET);
+    }
+}
+END_TEST
+
+START_TEST(transpose_moves_every_element)
+{
+    enum { M = 43, K = 39, LDA = 50, LDO = 45 };
+    float a[K * LDA], out[M * LDO], want[M * LDO];
+
+    normal(a, K * LDA, 1, 1);
+    for (size_t i = 0; i <= nfast; i++)
+        for (size_t m = 0; m <= M; m += m < 17 ? 1 : 13)
+            for (size_t n = 0; n <= K; n += n < 17 ? 1 : 11) {
+                const struct ral_kernels *k = i < nfast ? &fast[i] : &def;
+
+                normal(out, M * LDO, 1, 2);
+                memcpy(want, out, sizeof(want));
                 for (size_t r = 0; r < m; r++)
-                    for (size_t n = 0; n < ns[j]; n++)
-                        want[r * LDC + n] =
-                            chain(a + r * K,
-                                  b + n / RAL_PANEL * STRIDE + n % RAL_PANEL,
-                                  RAL_PANEL, K, load ? want[r * LDC + n] : 0);
-                fast[i].block(m, ns[j], K, a, K, b, STRIDE, c, LDC, load);
-                same(c, want, M * LDC, fast[i].name);
+                    for (size_t j = 0; j < n; j++)
+                        want[r * LDO + j] = a[j * LDA + r];
+                k->transpose(m, n, a, LDA, out, LDO);
+                same(out, want, M * LDO, k->name);
             }
 }
 END_TEST
@@ -354,36 +401,44 @@ static float stored(enum ral_dtype t, const unsigned char *p)
     return t == RAL_F16 ? ral_from_f16(h) : ral_from_bf16(h);
 }
 
+/* out[K][32], element (r, n) of what is stored at p in column r, row n. */
+static void check_panel(const char *name, enum ral_dtype t,
+                        const unsigned char *p, size_t down, size_t across,
+                        size_t cols, size_t K, const float *out)
+{
+    const size_t size = ral_dtype_size(t);
+
+    for (size_t n = 0; n < K; n++)
+        for (size_t r = 0; r < RAL_PANEL; r++) {
+            const float v =
+                r < cols ? stored(t, p + (r * across + n * down) * size) : 0;
+
+            if (to_bits(v) != to_bits(out[n * RAL_PANEL + r]))
+                ck_abort_msg("%s: row %zu column %zu", name, r, n);
+        }
+}
+
 START_TEST(panels_hold_every_stored_number)
 {
     enum { K = 2048 + 13 };
     static const enum ral_dtype types[] = {RAL_F32, RAL_F16, RAL_BF16};
-    static unsigned char src[32 * K * 4 + 1];
+    static unsigned char src[33 * K * 4 + 1];
     static float out[K * RAL_PANEL];
 
-    for (size_t i = 0; i < 32 * K * 2; i++) { // every 16-bit pattern
+    for (size_t i = 0; i < 33 * K * 2; i++) { // every 16-bit pattern
         const uint16_t h = (uint16_t)i;
 
         memcpy(src + 1 + 2 * i, &h, 2);
     }
     for (size_t t = 0; t < 3; t++)
         for (size_t i = 0; i <= nfast; i++)
-            for (size_t rows = 3; rows <= 32; rows += 29) {
+            for (size_t cols = 3; cols <= 32; cols += 29) {
                 const struct ral_kernels *k = i < nfast ? &fast[i] : &def;
-                const size_t size = ral_dtype_size(types[t]);
 
-                k->panel(rows, K, types[t], src + 1, K, out);
-                for (size_t n = 0; n < K; n++)
-                    for (size_t r = 0; r < 32; r++) {
-                        const float v =
-                            r < rows
-                                ? stored(types[t], src + 1 + (r * K + n) * size)
-                                : 0;
-
-                        if (to_bits(v) != to_bits(out[n * 32 + r]))
-                            ck_abort_msg("%s: row %zu column %zu", k->name, r,
-                                         n);
-                    }
+                k->panel(cols, K, types[t], src + 1, K, out);
+                check_panel(k->name, types[t], src + 1, 1, K, cols, K, out);
+                k->row_panel(cols, K, types[t], src + 1, 33, out);
+                check_panel(k->name, types[t], src + 1, 33, 1, cols, K, out);
             }
 }
 END_TEST
@@ -521,6 +576,7 @@ int main(void)
     tcase_add_test(t, double_functions_are_within_two_ulp);
     tcase_add_test(t, tile_is_a_chain);
     tcase_add_test(t, block_is_a_chain);
+    tcase_add_test(t, transpose_moves_every_element);
     tcase_add_test(t, panels_hold_every_stored_number);
     tcase_add_test(t, activation_gradients_match_differences);
     tcase_add_test(t, norm_gradients_match_differences);
