@@ -6,12 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nn/kernels.h"
 #include "rl/advantage.h"
-#include "rl/reverse_kl.h"
 #include "rl/pg.h"
 #include "rl/reduce.h"
 
 static json_t *golden;
+static struct ral_kernels kernels;
 
 static size_t floats(const json_t *row, const char *key, float *x, size_t max)
 {
@@ -269,8 +270,9 @@ START_TEST(distill_golden)
         floats(row, "logq", lq, 512);
         floats(row, "dlogits", want, 512);
         memset(g, 0, sizeof(g));
-        ck_assert_double_eq_tol(ral_reverse_kl(V, lp, lq, -2, g),
-                                number(row, "kl"), 1e-6);
+        ck_assert_double_eq_tol(
+            kernels.reverse_kl(V, lp, 0, lq, 0, -2, g), number(row, "kl"),
+            1e-6);
         for (size_t v = 0; v < V; v++) {
             ck_assert_float_eq_tol(g[v], -2 * want[v], 1e-6f);
             sum += g[v];
@@ -301,7 +303,8 @@ START_TEST(distill_finite_difference)
                 sum += exp(x[i]);
             for (int i = 0; i < V; i++)
                 lp[i] = (float)(x[i] - log(sum));
-            kl[side] = ral_reverse_kl(V, lp, lq, 1, v < 0 && side ? g : NULL);
+            kl[side] = kernels.reverse_kl(V, lp, 0, lq, 0, 1,
+                                          v < 0 && side ? g : NULL);
         }
         if (v >= 0)
             ck_assert_double_eq_tol((kl[1] - kl[0]) / (2 * h), g[v], 2e-4);
@@ -315,11 +318,12 @@ START_TEST(distill_edges)
     const float one[] = {0, -INFINITY, -INFINITY};
     float g[3] = {0};
 
-    ck_assert(ral_reverse_kl(3, half, half, 1, g) == 0);
+    ck_assert(kernels.reverse_kl(3, half, 0, half, 0, 1, g) == 0);
     ck_assert(g[0] == 0 && g[1] == 0 && g[2] == 0);
-    ck_assert_double_eq_tol(ral_reverse_kl(3, one, half, 1, g), M_LN2, 1e-7);
+    ck_assert_double_eq_tol(kernels.reverse_kl(3, one, 0, half, 0, 1, g), M_LN2,
+                            1e-7);
     ck_assert(g[0] == 0 && g[1] == 0 && g[2] == 0);
-    ck_assert(isinf(ral_reverse_kl(3, half, one, 1, NULL)));
+    ck_assert(isinf(kernels.reverse_kl(3, half, 0, one, 0, 1, NULL)));
 }
 END_TEST
 
@@ -330,6 +334,7 @@ int main(void)
     json_error_t e;
     int failed;
 
+    ral_kernels_init(&kernels, 0);
     golden = json_load_file(GOLDEN_TOP "/tests/golden/rl.json", 0, &e);
     if (!golden)
         return EXIT_FAILURE;
