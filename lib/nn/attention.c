@@ -80,9 +80,8 @@ int ral_kv_init(struct ral_kv *kv, struct ral_arena *a, size_t KV, size_t D,
                           .slots = round_up(slots, RAL_PANEL)};
     if (__builtin_mul_overflow(KV, kv->slots, &nk) ||
         __builtin_mul_overflow(nk, kv->Dp, &nv) ||
-        !(kv->k = RAL_NEW(a, float, nk * D)) ||
-        !(kv->v = D == kv->Dp ? RAL_NEW(a, float, nv)
-                              : RAL_ZNEW(a, float, nv)))
+        !(kv->k = RAL_NEW(a, float, nk *D)) ||
+        !(kv->v = D == kv->Dp ? RAL_NEW(a, float, nv) : RAL_ZNEW(a, float, nv)))
         return -RAL_ENOMEM;
     return 0;
 }
@@ -422,8 +421,7 @@ static size_t tile_count(const struct forward *f)
 static int threads_for(const struct ral_nn *nn, const struct ral_attn *a,
                        size_t tasks)
 {
-    assert(a->s.H % a->s.KV == 0 && a->kv->KV == a->s.KV &&
-           a->kv->D == a->s.D);
+    assert(a->s.H % a->s.KV == 0 && a->kv->KV == a->s.KV && a->kv->D == a->s.D);
     return tasks < 2 || ral_nn_serial(nn, madds(a), SERIAL_MADDS) ? 1
                                                                   : nn->threads;
 }
@@ -488,8 +486,8 @@ struct sums {
     size_t ld, row0;
 };
 
-/* How many tasks a head has: spans that share keys make a range, and RAL_ATTN_CHUNK
- * of its queries a chunk. */
+/* How many tasks a head has: spans that share keys make a range, and
+ * RAL_ATTN_CHUNK of its queries a chunk. */
 struct plan {
     size_t ranges, chunks;
     size_t sees; // most keys of a query
@@ -651,8 +649,7 @@ static void backward_rows(const struct backward *w, const struct sums *to,
     for (const struct seg *g = t->seg; g < t->seg + t->nseg; g++)
         run_grads(w, to, b, x.kvh, &g->span->b, g->nb, g->at * x.hn,
                   g->nq * x.hn, a->n, lds);
-    scatter_scaled(w->nn, x, width, b.dq, s->scale, w->g->dq + col,
-                   w->g->lddq);
+    scatter_scaled(w->nn, x, width, b.dq, s->scale, w->g->dq + col, w->g->lddq);
 }
 
 /* Spans whose keys are rows lo .. hi-1, and no other span's; q queries, each of
@@ -717,18 +714,23 @@ static struct plan plan_of(const struct ral_attn *a, bool whole)
     return p;
 }
 
-/* Thread scratch: a tile's arrays, a chunk's dk and dv [keys][D]; the first
- * thread's holds the turns too. */
+/* Where in a thread's scratch lie a chunk's dk and dv [keys][D], after a tile's
+ * arrays, and in the first thread's the turns. */
 static size_t own_at(const struct ral_attn_shape *s, const struct plan *p)
 {
     return ral_attention_scratch(s, p->sees);
+}
+
+static size_t turns_at(const struct ral_attn_shape *s, const struct plan *p)
+{
+    return own_at(s, p) + 2 * s->D * p->keys;
 }
 
 size_t ral_attention_backward_scratch(const struct ral_attn *a)
 {
     const struct plan p = plan_of(a, false);
 
-    return own_at(&a->s, &p) + 2 * a->s.D * p.keys + a->s.KV * p.ranges;
+    return turns_at(&a->s, &p) + a->s.KV * p.ranges;
 }
 
 /* Where chunk `index` of range number `range` begins, and its keys. */
@@ -750,8 +752,7 @@ static void chunk_keys(struct chunk *k, const struct ral_attn *a)
         const size_t n = min_size(left, sp->nq - c.query);
 
         cover(&k->lo, &k->hi, &sp->a, n ? sp->a.n : 0);
-        cover(&k->lo, &k->hi, &sp->b,
-              n ? keys_of_b(sp, c.query + n - 1) : 0);
+        cover(&k->lo, &k->hi, &sp->b, n ? keys_of_b(sp, c.query + n - 1) : 0);
         left -= n;
     }
 }
@@ -793,8 +794,7 @@ static void chunk_tiles(const struct backward *w, const struct chunk *k,
     while (tile_next(&t, &c, w->a->spans, k->g.end, min_size(most, left))) {
         for (size_t h = 0; h < group; h += BLOCK_M)
             backward_rows(
-                w, to,
-                (struct rows){&t, kvh, h, min_size(BLOCK_M, group - h)},
+                w, to, (struct rows){&t, kvh, h, min_size(BLOCK_M, group - h)},
                 scratch);
         left -= t.nq;
     }
@@ -821,7 +821,8 @@ static void backward_chunk(const struct backward *w, const struct chunk *k,
                            size_t kvh)
 {
     const struct ral_attn_shape *s = &w->a->s;
-    const size_t D = s->D, ld = w->g->lddkv, rows = k->hi - min_size(k->lo, k->hi);
+    const size_t D = s->D, ld = w->g->lddkv;
+    const size_t rows = k->hi ? k->hi - k->lo : 0; // none where nothing is seen
     float *dk = w->g->dk + kvh * D, *dv = w->g->dv + kvh * D;
     float *scratch = scratch_of(w->nn), *own = scratch + own_at(s, &w->plan);
     uint32_t *turn = w->turn + kvh * w->plan.ranges + k->range;
@@ -870,12 +871,12 @@ void ral_attention_backward(const struct ral_nn *nn, const struct ral_attn *a,
 {
     struct backward w = {nn, a, g, plan_of(a, false), NULL};
     const size_t turns = a->s.KV * w.plan.ranges;
+    const size_t at = turns_at(&a->s, &w.plan);
     const int threads = threads_for(nn, a, a->s.KV * w.plan.chunks);
     size_t next = 0;
 
-    assert(ral_attention_backward_scratch(a) <= nn->scratch_stride);
-    w.turn = (uint32_t *)(nn->scratch + own_at(&a->s, &w.plan) +
-                          2 * a->s.D * w.plan.keys);
+    assert(at + turns <= nn->scratch_stride);
+    w.turn = (uint32_t *)(nn->scratch + at);
     memset(w.turn, 0, turns * sizeof(*w.turn));
     if (threads == 1) {
         backward_work(&w, &next);

@@ -54,8 +54,8 @@ struct rates {
     float b1, b2, a1, a2, step, root, eps, decay, scale;
 };
 
-static void update(const struct rates *r, size_t n, const float *grad,
-                   float *m, float *v, float *w)
+static void update(const struct rates *r, size_t n, const float *grad, float *m,
+                   float *v, float *w)
 {
 #pragma omp simd
     for (size_t i = 0; i < n; i++) {
@@ -63,8 +63,8 @@ static void update(const struct rates *r, size_t n, const float *grad,
 
         m[i] = r->b1 * m[i] + r->a1 * g;
         v[i] = r->b2 * v[i] + r->a2 * g * g;
-        w[i] = r->decay * w[i] -
-               r->step * m[i] / (sqrtf(v[i]) * r->root + r->eps);
+        w[i] =
+            r->decay * w[i] - r->step * m[i] / (sqrtf(v[i]) * r->root + r->eps);
     }
 }
 

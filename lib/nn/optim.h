@@ -22,9 +22,9 @@ struct ral_adamw {
  * One update of n parameters, number t (from 1):
  *   m = b1 m + (1-b1) g,  v = b2 v + (1-b2) g^2,
  *   w -= lr * (m/(1-b1^t) / (sqrt(v/(1-b2^t)) + eps) + weight_decay w)
- * with g = scale * grad (the clip), the powers by ral_pow_d. I. Loshchilov, F. Hutter, "Decoupled
- * weight decay regularization", ICLR 2019, in PyTorch's form. Elementwise,
- * so the same bits for any number of threads.
+ * with g = scale * grad (the clip), the powers by ral_pow_d. I. Loshchilov, F.
+ * Hutter, "Decoupled weight decay regularization", ICLR 2019, in PyTorch's
+ * form. Elementwise, so the same bits for any number of threads.
  */
 void ral_adamw_update(const struct ral_nn *nn, const struct ral_adamw *o,
                       uint64_t t, size_t n, float scale, const float *grad,

@@ -332,7 +332,8 @@ START_TEST(bits_are_those_of_other_builds)
     h = mix(h, table[0].reverse_kl(MOST, x, lse[0], y, lse[1], 3, g));
     for (int i = 0; i < MOST; i++)
         h = mix(h, (double)g[i]);
-    ck_assert_msg(h == 0x8c7c3647dc8a4497u, "hash 0x%016llx", (unsigned long long)h);
+    ck_assert_msg(h == 0x8c7c3647dc8a4497u, "hash 0x%016llx",
+                  (unsigned long long)h);
 }
 END_TEST
 
