@@ -140,6 +140,21 @@ START_TEST(cosine_is_within_one_ulp)
 }
 END_TEST
 
+START_TEST(exp_and_log_at_the_ends)
+{
+    const double inf = (double)INFINITY;
+
+    ck_assert(ral_exp_d(inf) == inf && ral_exp_d(-inf) == 0);
+    ck_assert(ral_exp_d(0) == 1 && isnan(ral_exp_d((double)NAN)));
+    ck_assert(isfinite(ral_exp_d(709.78)) && ral_exp_d(-746) == 0);
+    ck_assert(ral_exp_d(-745) == 0x1p-1074);
+    ck_assert(ral_log_d(1) == 0 && ral_log_d(0) == -inf);
+    ck_assert(ral_log_d(inf) == inf && isnan(ral_log_d(-0x1p-1074)));
+    ck_assert(isnan(ral_log_d((double)NAN)));
+    ck_assert(ulps(ral_log_d(0x1p-1074), logl(0x1p-1074L)) < 1);
+}
+END_TEST
+
 /* ------------------------------------------------------------------- rows */
 
 enum { MOST = 1000 };
@@ -355,6 +370,7 @@ int main(void)
     tcase_add_test(t, log1p_is_within_one_ulp);
     tcase_add_test(t, powers_are_the_nearest);
     tcase_add_test(t, cosine_is_within_one_ulp);
+    tcase_add_test(t, exp_and_log_at_the_ends);
     tcase_add_test(t, entropy_is_the_definition);
     tcase_add_test(t, reverse_kl_is_the_definition);
     tcase_add_test(t, reverse_kl_matches_differences);
