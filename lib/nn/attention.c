@@ -342,18 +342,15 @@ static void forward_rows(const struct forward *f, struct rows x)
     values(f->nn, f->a->kv, x, e, o);
     for (const struct seg *g = x.t->seg; g < x.t->seg + x.t->nseg; g++)
         for (size_t i = 0; i < g->nq; i++) {
-            const size_t q = g->span->q0 + g->i0 + i;
+            const size_t q = g->span->q0 + g->i0 + i, r = (g->at + i) * x.hn;
             const size_t n = g->span->a.n + keys_of_b(g->span, g->i0 + i);
+            float *to = f->o + q * f->ldo + head * D;
 
-            for (size_t h = 0; h < x.hn; h++) {
-                const size_t r = (g->at + i) * x.hn + h;
-                float *y = row_of(f->rows, q, head + h);
-
-                f->nn->k.scale(D, o + r * Dp, inv[r],
-                               f->o + q * f->ldo + (head + h) * D);
-                if (y)
-                    hand_out(f, head + h, n, e + r * x.t->lds, inv[r], y);
-            }
+            for (size_t h = 0; h < x.hn; h++)
+                f->nn->k.scale(D, o + (r + h) * Dp, inv[r + h], to + h * D);
+            for (size_t h = 0; h < x.hn && row_of(f->rows, q, 0); h++)
+                hand_out(f, head + h, n, e + (r + h) * x.t->lds, inv[r + h],
+                         row_of(f->rows, q, head + h));
         }
 }
 
