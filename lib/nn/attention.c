@@ -331,6 +331,7 @@ static void hand_out(const struct forward *f, size_t head, size_t n, float *e,
 static void forward_rows(const struct forward *f, struct rows x)
 {
     const struct ral_attn_shape *s = &f->a->s;
+    const struct ral_attn_rows *rows = f->rows;
     const size_t D = s->D, Dp = f->a->kv->Dp;
     const size_t head = x.kvh * (s->H / s->KV) + x.h0;
     float *qs = scratch_of(f->nn), *o = qs + FORWARD_M * Dp;
@@ -348,9 +349,9 @@ static void forward_rows(const struct forward *f, struct rows x)
 
             for (size_t h = 0; h < x.hn; h++)
                 f->nn->k.scale(D, o + (r + h) * Dp, inv[r + h], to + h * D);
-            for (size_t h = 0; h < x.hn && row_of(f->rows, q, 0); h++)
+            for (size_t h = 0; rows && h < x.hn && row_of(rows, q, 0); h++)
                 hand_out(f, head + h, n, e + (r + h) * x.t->lds, inv[r + h],
-                         row_of(f->rows, q, head + h));
+                         row_of(rows, q, head + h));
         }
 }
 
