@@ -842,25 +842,22 @@ static void backward_chunk(const struct backward *w, const struct chunk *k,
     *turn = (uint32_t)k->index + 1;
 }
 
-/* Tasks are (kv head, chunk), handed out by a counter. */
+/* Tasks are (chunk, kv head), handed out by a counter: of causal chunks the
+ * later are the longer, so heads of one chunk are neighbours. */
 static void backward_work(const struct backward *w, size_t *next)
 {
-    const size_t chunks = w->plan.chunks;
+    const size_t KV = w->a->s.KV;
     struct chunk k = {0};
     size_t task, done = 0; // chunks that k has passed, its own included
 
     for (;;) {
 #pragma omp atomic capture
         task = (*next)++;
-        if (task >= w->a->s.KV * chunks)
+        if (task >= KV * w->plan.chunks)
             return;
-        if (task % chunks < done) {
-            k = (struct chunk){0};
-            done = 0;
-        }
-        for (; done <= task % chunks; done++)
+        for (; done <= task / KV; done++)
             chunk_next(&k, w);
-        backward_chunk(w, &k, task / chunks);
+        backward_chunk(w, &k, task % KV);
     }
 }
 
