@@ -80,9 +80,8 @@ int ral_kv_init(struct ral_cpu_kv *kv, struct ral_arena *a, size_t KV, size_t D,
                           .slots = round_up(slots, RAL_PANEL)};
     if (__builtin_mul_overflow(KV, kv->slots, &nk) ||
         __builtin_mul_overflow(nk, kv->Dp, &nv) ||
-        !(kv->k = RAL_NEW(a, float, nk * D)) ||
-        !(kv->v = D == kv->Dp ? RAL_NEW(a, float, nv)
-                              : RAL_ZNEW(a, float, nv)))
+        !(kv->k = RAL_NEW(a, float, nk *D)) ||
+        !(kv->v = D == kv->Dp ? RAL_NEW(a, float, nv) : RAL_ZNEW(a, float, nv)))
         return -RAL_ENOMEM;
     return 0;
 }
@@ -332,6 +331,7 @@ static void hand_out(const struct forward *f, size_t head, size_t n, float *e,
 static void forward_rows(const struct forward *f, struct rows x)
 {
     const struct ral_attn_shape *s = &f->a->s;
+    const struct ral_attn_rows *rows = f->rows;
     const size_t D = s->D, Dp = f->a->kv->Dp;
     const size_t head = x.kvh * (s->H / s->KV) + x.h0;
     float *qs = scratch_of(f->nn), *o = qs + FORWARD_M * Dp;
@@ -343,18 +343,15 @@ static void forward_rows(const struct forward *f, struct rows x)
     values(f->nn, f->a->kv, x, e, o);
     for (const struct seg *g = x.t->seg; g < x.t->seg + x.t->nseg; g++)
         for (size_t i = 0; i < g->nq; i++) {
-            const size_t q = g->span->q0 + g->i0 + i;
+            const size_t q = g->span->q0 + g->i0 + i, r = (g->at + i) * x.hn;
             const size_t n = g->span->a.n + keys_of_b(g->span, g->i0 + i);
+            float *to = f->o + q * f->ldo + head * D;
 
-            for (size_t h = 0; h < x.hn; h++) {
-                const size_t r = (g->at + i) * x.hn + h;
-                float *y = row_of(f->rows, q, head + h);
-
-                f->nn->k.scale(D, o + r * Dp, inv[r],
-                               f->o + q * f->ldo + (head + h) * D);
-                if (y)
-                    hand_out(f, head + h, n, e + r * x.t->lds, inv[r], y);
-            }
+            for (size_t h = 0; h < x.hn; h++)
+                f->nn->k.scale(D, o + (r + h) * Dp, inv[r + h], to + h * D);
+            for (size_t h = 0; rows && h < x.hn && row_of(rows, q, 0); h++)
+                hand_out(f, head + h, n, e + (r + h) * x.t->lds, inv[r + h],
+                         row_of(rows, q, head + h));
         }
 }
 
@@ -422,8 +419,7 @@ static size_t tile_count(const struct forward *f)
 static int threads_for(const struct ral_nn *nn, const struct ral_attn *a,
                        size_t tasks)
 {
-    assert(a->s.H % a->s.KV == 0 && a->kv->KV == a->s.KV &&
-           a->kv->D == a->s.D);
+    assert(a->s.H % a->s.KV == 0 && a->kv->KV == a->s.KV && a->kv->D == a->s.D);
     return tasks < 2 || ral_nn_serial(nn, madds(a), SERIAL_MADDS) ? 1
                                                                   : nn->threads;
 }
@@ -488,8 +484,8 @@ struct sums {
     size_t ld, row0;
 };
 
-/* How many tasks a head has: spans that share keys make a range, and RAL_ATTN_CHUNK
- * of its queries a chunk. */
+/* How many tasks a head has: spans that share keys make a range, and
+ * RAL_ATTN_CHUNK of its queries a chunk. */
 struct plan {
     size_t ranges, chunks;
     size_t sees; // most keys of a query
@@ -651,8 +647,7 @@ static void backward_rows(const struct backward *w, const struct sums *to,
     for (const struct seg *g = t->seg; g < t->seg + t->nseg; g++)
         run_grads(w, to, b, x.kvh, &g->span->b, g->nb, g->at * x.hn,
                   g->nq * x.hn, a->n, lds);
-    scatter_scaled(w->nn, x, width, b.dq, s->scale, w->g->dq + col,
-                   w->g->lddq);
+    scatter_scaled(w->nn, x, width, b.dq, s->scale, w->g->dq + col, w->g->lddq);
 }
 
 /* Spans whose keys are rows lo .. hi-1, and no other span's; q queries, each of
@@ -717,18 +712,23 @@ static struct plan plan_of(const struct ral_attn *a, bool whole)
     return p;
 }
 
-/* Thread scratch: a tile's arrays, a chunk's dk and dv [keys][D]; the first
- * thread's holds the turns too. */
+/* Where in a thread's scratch lie a chunk's dk and dv [keys][D], after a tile's
+ * arrays, and in the first thread's the turns. */
 static size_t own_at(const struct ral_attn_shape *s, const struct plan *p)
 {
     return ral_attention_scratch(s, p->sees);
+}
+
+static size_t turns_at(const struct ral_attn_shape *s, const struct plan *p)
+{
+    return own_at(s, p) + 2 * s->D * p->keys;
 }
 
 size_t ral_attention_backward_scratch(const struct ral_attn *a)
 {
     const struct plan p = plan_of(a, false);
 
-    return own_at(&a->s, &p) + 2 * a->s.D * p.keys + a->s.KV * p.ranges;
+    return turns_at(&a->s, &p) + a->s.KV * p.ranges;
 }
 
 /* Where chunk `index` of range number `range` begins, and its keys. */
@@ -750,8 +750,7 @@ static void chunk_keys(struct chunk *k, const struct ral_attn *a)
         const size_t n = min_size(left, sp->nq - c.query);
 
         cover(&k->lo, &k->hi, &sp->a, n ? sp->a.n : 0);
-        cover(&k->lo, &k->hi, &sp->b,
-              n ? keys_of_b(sp, c.query + n - 1) : 0);
+        cover(&k->lo, &k->hi, &sp->b, n ? keys_of_b(sp, c.query + n - 1) : 0);
         left -= n;
     }
 }
@@ -793,8 +792,7 @@ static void chunk_tiles(const struct backward *w, const struct chunk *k,
     while (tile_next(&t, &c, w->a->spans, k->g.end, min_size(most, left))) {
         for (size_t h = 0; h < group; h += BLOCK_M)
             backward_rows(
-                w, to,
-                (struct rows){&t, kvh, h, min_size(BLOCK_M, group - h)},
+                w, to, (struct rows){&t, kvh, h, min_size(BLOCK_M, group - h)},
                 scratch);
         left -= t.nq;
     }
@@ -821,7 +819,8 @@ static void backward_chunk(const struct backward *w, const struct chunk *k,
                            size_t kvh)
 {
     const struct ral_attn_shape *s = &w->a->s;
-    const size_t D = s->D, ld = w->g->lddkv, rows = k->hi - min_size(k->lo, k->hi);
+    const size_t D = s->D, ld = w->g->lddkv;
+    const size_t rows = k->hi ? k->hi - k->lo : 0; // none where nothing is seen
     float *dk = w->g->dk + kvh * D, *dv = w->g->dv + kvh * D;
     float *scratch = scratch_of(w->nn), *own = scratch + own_at(s, &w->plan);
     uint32_t *turn = w->turn + kvh * w->plan.ranges + k->range;
@@ -843,25 +842,22 @@ static void backward_chunk(const struct backward *w, const struct chunk *k,
     *turn = (uint32_t)k->index + 1;
 }
 
-/* Tasks are (kv head, chunk), handed out by a counter. */
+/* Tasks are (chunk, kv head), handed out by a counter: of causal chunks the
+ * later are the longer, so heads of one chunk are neighbours. */
 static void backward_work(const struct backward *w, size_t *next)
 {
-    const size_t chunks = w->plan.chunks;
+    const size_t KV = w->a->s.KV;
     struct chunk k = {0};
     size_t task, done = 0; // chunks that k has passed, its own included
 
     for (;;) {
 #pragma omp atomic capture
         task = (*next)++;
-        if (task >= w->a->s.KV * chunks)
+        if (task >= KV * w->plan.chunks)
             return;
-        if (task % chunks < done) {
-            k = (struct chunk){0};
-            done = 0;
-        }
-        for (; done <= task % chunks; done++)
+        for (; done <= task / KV; done++)
             chunk_next(&k, w);
-        backward_chunk(w, &k, task / chunks);
+        backward_chunk(w, &k, task % KV);
     }
 }
 
@@ -870,12 +866,12 @@ void ral_attention_backward(const struct ral_nn *nn, const struct ral_attn *a,
 {
     struct backward w = {nn, a, g, plan_of(a, false), NULL};
     const size_t turns = a->s.KV * w.plan.ranges;
+    const size_t at = turns_at(&a->s, &w.plan);
     const int threads = threads_for(nn, a, a->s.KV * w.plan.chunks);
     size_t next = 0;
 
-    assert(ral_attention_backward_scratch(a) <= nn->scratch_stride);
-    w.turn = (uint32_t *)(nn->scratch + own_at(&a->s, &w.plan) +
-                          2 * a->s.D * w.plan.keys);
+    assert(at + turns <= nn->scratch_stride);
+    w.turn = (uint32_t *)(nn->scratch + at);
     memset(w.turn, 0, turns * sizeof(*w.turn));
     if (threads == 1) {
         backward_work(&w, &next);

@@ -96,11 +96,12 @@ enum { RAL_ATTN_CHUNK = 512 }; // queries of a chunk, see below
  * dk = sum over queries and heads of ds*(q*scale), dv likewise of a*dO.
  * These sums are chains over ascending queries in the table's order, within a
  * query over the ascending heads that share the key. Spans that share key rows
- * are a range (neighbours in the table: else all spans are one range); its
- * queries are cut into chunks of RAL_ATTN_CHUNK from its first. The first
- * chunk's chain starts from what dk and dv hold, the others' from +0; these are
- * joined in order, one add each. Keys that a query of the chunk does not see
- * may enter as +0, so that the sign of a zero is not defined.
+ * are a range: the next begins at a span whose rows all follow those of the
+ * spans before (where one reaches back behind its range, all are one range).
+ * A range's queries are cut into chunks of RAL_ATTN_CHUNK from its first. The
+ * first chunk's chain starts from what dk and dv hold, the others' from +0;
+ * these are joined in order, one add each. Keys that a query of the chunk does
+ * not see may enter as +0, so that the sign of a zero is not defined.
  *
  * Bits depend neither on threads nor on the kernels in use. Tasks are chunks.
  */

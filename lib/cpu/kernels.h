@@ -75,7 +75,7 @@ struct ral_kernels {
      *
      * p is a float, exp of the float nearest x - lse_x, so 0 below e^-87;
      * ln p - ln q = (x - y) - (lse_x - lse_y), its product with p and the 32
-     * lanes are doubles; where p is 0, a column adds nothing, whatever y. Each
+     * lanes are doubles; where p is 0, a column adds +0, whatever y. Each
      * number's gradient is rounded to float once and then added. Exactly 0 for
      * equal rows; infinite where y excludes what x may say. dx is neither x
      * nor y. (On-policy distillation: Agarwal et al., arXiv 2306.13649.)

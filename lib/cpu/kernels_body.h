@@ -140,8 +140,8 @@ static double reverse_kl(size_t n, const float *x, double lse_x, const float *y,
         ratios(m, x + i, lse_x, y + i, shift, p, d);
 #pragma omp simd
         for (int l = 0; l < m; l++)
-            dx[i + l] += p[l] > 0 ? (float)(weight * (double)p[l] * (d[l] - kl))
-                                  : 0;
+            dx[i + l] +=
+                p[l] > 0 ? (float)(weight * (double)p[l] * (d[l] - kl)) : 0;
     }
     return kl;
 }

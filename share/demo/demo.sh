@@ -163,5 +163,5 @@ if [ -n "$quick" ]; then # too short to learn to look, but not to learn words
               exit !(first - loss >= 4) }' || fail 1 'the loss of SFT fell by less than 4 nats'
     exit 0
 fi
-awk "BEGIN { exit !($(field ci95 "$eval/after.json" '"gain"' | tr -d '[]' | cut -d, -f1) > 0) }" ||
+awk "BEGIN { exit !($(field gain.ci95 "$eval/after.json" | head -n 1) > 0) }" ||
     fail 3 'the interval of the gain holds 0'

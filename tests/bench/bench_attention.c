@@ -70,8 +70,8 @@ static void add_span(struct bench *b, size_t nq, struct ral_run a,
     const double half = causal ? ((double)nq - 1) / 2 : 0;
 
     b->span[b->nspans++] = (struct ral_span){own.row, nq, a, own, causal};
-    b->madds += (double)nq * ((double)(a.n + own.n) - half) *
-                (double)(b->s.H * b->s.D);
+    b->madds +=
+        (double)nq * ((double)(a.n + own.n) - half) * (double)(b->s.H * b->s.D);
 }
 
 static void add_group(struct bench *b, size_t P, size_t G, size_t T)

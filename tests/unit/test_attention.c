@@ -50,13 +50,11 @@ static void nn_open(struct ral_nn *nn, unsigned cpu, int threads)
 
     ck_assert_msg(ral_nn_init(nn, cpu, threads, &err) == 0, "%s", err.msg);
     ck_assert_int_eq(
-        ral_nn_reserve(nn, ral_attention_scratch(&largest, MAX_KEYS), &err),
-        0);
+        ral_nn_reserve(nn, ral_attention_scratch(&largest, MAX_KEYS), &err), 0);
 }
 
 /* Calls fn for each set of flags that this processor has, 1 and 2 threads. */
-static void for_each_nn(void (*fn)(struct ral_nn *nn, void *ctx),
-                        void *ctx)
+static void for_each_nn(void (*fn)(struct ral_nn *nn, void *ctx), void *ctx)
 {
     const unsigned sets[] = {0, RAL_CPU_AVX2, RAL_CPU_AVX2 | RAL_CPU_AVX512};
     unsigned have;
@@ -81,12 +79,12 @@ struct problem {
     struct ral_span span[MAX_SPANS];
     size_t range[MAX_SPANS]; // the first span of those that share keys with it
     size_t nspans, start;    // where the range begins that grows
-    size_t N, slots;            // rows of q, k, v
-    size_t ldq, ldkv, ldo;      // wider than needed
-    float *q, *k, *v;           // packed rows
-    float *o;                   // the reference's answers
-    float *each[MAX_KEYS];      // [H][keys seen] of every third row, else NULL
-    float *mean[MAX_KEYS];      // [keys seen] of the same rows
+    size_t N, slots;         // rows of q, k, v
+    size_t ldq, ldkv, ldo;   // wider than needed
+    float *q, *k, *v;        // packed rows
+    float *o;                // the reference's answers
+    float *each[MAX_KEYS];   // [H][keys seen] of every third row, else NULL
+    float *mean[MAX_KEYS];   // [keys seen] of the same rows
 };
 
 static void problem_init(struct problem *p, size_t H, size_t KV, size_t D)
@@ -159,8 +157,7 @@ static size_t key_row(const struct ral_span *sp, size_t j)
 static void store(const struct ral_nn *nn, const struct problem *p,
                   struct ral_cpu_kv *kv)
 {
-    ck_assert_int_eq(
-        ral_kv_init(kv, &arena, p->s.KV, p->s.D, p->slots + 1), 0);
+    ck_assert_int_eq(ral_kv_init(kv, &arena, p->s.KV, p->s.D, p->slots + 1), 0);
     for (size_t i = 0; i < p->nspans; i++) {
         const struct ral_run b = p->span[i].b;
 
@@ -173,8 +170,13 @@ static void store(const struct ral_nn *nn, const struct problem *p,
 
 static float ref_exp(float x)
 {
-    const float c[] = {1.37805939e-3f, 8.37312452e-3f, 4.16695364e-2f,
-                       1.66664720e-1f, 0.499999851f, 1, 1};
+    const float c[] = {1.37805939e-3f,
+                       8.37312452e-3f,
+                       4.16695364e-2f,
+                       1.66664720e-1f,
+                       0.499999851f,
+                       1,
+                       1};
     float z, n, r, y = c[0];
     uint32_t bits;
 
@@ -237,8 +239,7 @@ static void ref_row(const struct problem *p, const struct ral_span *sp,
         float sum = 0;
 
         for (size_t j = 0; j < n; j++)
-            sum = fmaf(e[j], p->v[key_row(sp, j) * p->ldkv + kvh * D + d],
-                       sum);
+            sum = fmaf(e[j], p->v[key_row(sp, j) * p->ldkv + kvh * D + d], sum);
         o[d] = sum * inv;
     }
     for (size_t j = 0; each && j < n; j++)
@@ -277,8 +278,7 @@ static void reference(struct problem *p)
 
 static void assert_row(const struct problem *p, const float *o, size_t row)
 {
-    ck_assert_msg(!memcmp(o, p->o + row * p->ldo,
-                          p->s.H * p->s.D * sizeof(*o)),
+    ck_assert_msg(!memcmp(o, p->o + row * p->ldo, p->s.H * p->s.D * sizeof(*o)),
                   "output row %zu (H %zu KV %zu D %zu)", row, p->s.H, p->s.KV,
                   p->s.D);
 }
@@ -347,10 +347,9 @@ static void attend(const struct ral_nn *nn, const struct problem *p,
                    const struct ral_cpu_kv *kv, float *o,
                    const struct ral_attn_rows *rows)
 {
-    ral_attention(nn,
-                  &(struct ral_attn){p->s, kv, p->span, p->nspans, p->q,
-                                     p->ldq},
-                  o, p->ldo, rows);
+    ral_attention(
+        nn, &(struct ral_attn){p->s, kv, p->span, p->nspans, p->q, p->ldq}, o,
+        p->ldo, rows);
     for (size_t r = 0; r < p->N; r++)
         assert_row(p, o + r * p->ldo, r);
 }
@@ -376,8 +375,7 @@ static void check_forward(struct ral_nn *nn, void *ctx)
         for (size_t i = 0; i < p->nspans; i++)
             for (size_t j = 0; j < p->span[i].nq; j++)
                 if (p->each[p->span[i].q0 + j]) {
-                    assert_handed(p, p->span + i, j, &x,
-                                  p->span[i].q0 + j);
+                    assert_handed(p, p->span + i, j, &x, p->span[i].q0 + j);
                     numbers += sees(p->span + i, j);
                 }
         ck_assert_uint_eq(written(&x), numbers * (each ? p->s.H : 1));
@@ -517,10 +515,9 @@ static void check_decoded(struct ral_nn *nn, void *ctx)
         sp[0] = (struct ral_span){0, 1, {0, 0, 0}, {0, 0, i + 1}, true};
         ral_kv_put(nn, &kv, i, 1, p->k + i * p->ldkv, p->v + i * p->ldkv,
                    p->ldkv);
-        ral_attention(nn,
-                      &(struct ral_attn){p->s, &kv, sp, 1, p->q + i * p->ldq,
-                                         p->ldq},
-                      o, p->ldo, NULL);
+        ral_attention(
+            nn, &(struct ral_attn){p->s, &kv, sp, 1, p->q + i * p->ldq, p->ldq},
+            o, p->ldo, NULL);
         assert_row(p, o, i);
     }
     for (size_t t = 0; t < m->T; t++) {
@@ -529,16 +526,16 @@ static void check_decoded(struct ral_nn *nn, void *ctx)
         for (size_t g = 0; g < m->G; g++) {
             const size_t row = m->P + g * m->T + t;
 
-            sp[g] = (struct ral_span){g, 1, {0, 0, m->P},
-                                      {p->span[1 + g].b.slot, 0, t + 1}, true};
+            sp[g] = (struct ral_span){
+                g, 1, {0, 0, m->P}, {p->span[1 + g].b.slot, 0, t + 1}, true};
             ral_kv_put(nn, &kv, sp[g].b.slot + t, 1, p->k + row * p->ldkv,
                        p->v + row * p->ldkv, p->ldkv);
             memcpy(q + g * p->ldq, p->q + row * p->ldq, p->ldq * sizeof(*q));
             if (p->each[row])
                 want(&x, g);
         }
-        ral_attention(nn, &(struct ral_attn){p->s, &kv, sp, m->G, q, p->ldq},
-                      o, p->ldo, &x.rows);
+        ral_attention(nn, &(struct ral_attn){p->s, &kv, sp, m->G, q, p->ldq}, o,
+                      p->ldo, &x.rows);
         for (size_t g = 0; g < m->G; g++) {
             const size_t row = m->P + g * m->T + t;
 
@@ -598,9 +595,15 @@ static void twice_init(struct twice *w, const struct problem *p,
 {
     const size_t nq = p->N * p->ldq, nk = p->N * p->ldkv;
 
-    *w = (struct twice){p, doubles(p->q, nq), doubles(p->k, nk),
-                        doubles(p->v, nk), doubles(NULL, nq),
-                        doubles(NULL, nk), doubles(NULL, nk), dO, drows};
+    *w = (struct twice){p,
+                        doubles(p->q, nq),
+                        doubles(p->k, nk),
+                        doubles(p->v, nk),
+                        doubles(NULL, nq),
+                        doubles(NULL, nk),
+                        doubles(NULL, nk),
+                        dO,
+                        drows};
 }
 
 /* a[n] = softmax, g[n] = d loss / d a of one row of one head; its loss. */
@@ -787,7 +790,7 @@ static void ref_backward(struct grads *g)
         const bool new = s == p->nspans || p->range[s] == s;
 
         for (size_t i = 0; i < nq + new; i++) {
-            const bool end = new && i == 0;
+            const bool end = new &&i == 0;
 
             if (dk != g->dk && (end || passed % 512 == 0))
                 for (size_t j = 0; j < nk; j++) {
@@ -885,10 +888,10 @@ static void check_backward(struct ral_nn *nn, void *ctx)
     store(nn, p, &kv);
     ck_assert_int_eq(ral_nn_reserve(nn, need, NULL), 0);
     fence(nn, need, true);
-    ral_attention_backward(
-        nn, &a,
-        &(struct ral_attn_grads){k, v, p->ldkv, g->w.dO, p->ldo, g->w.drows, dq,
-                                 p->ldq, dk, dv, p->ldkv});
+    ral_attention_backward(nn, &a,
+                           &(struct ral_attn_grads){k, v, p->ldkv, g->w.dO,
+                                                    p->ldo, g->w.drows, dq,
+                                                    p->ldq, dk, dv, p->ldkv});
     free(k);
     free(v);
     ck_assert(fence(nn, need, false));
