@@ -287,8 +287,8 @@ void ral_matmul_dx(const struct ral_nn *nn, const struct ral_cpu_weight *w,
         .ldout = lddx,
     };
 
-if(0){}
-
+    if (nn->blas)
+        ral_blas_dx(nn, w, M, dy, lddy, add, dx, lddx);
     else
         run(nn, &j);
 }
