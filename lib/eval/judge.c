@@ -64,7 +64,8 @@ int ral_judge_open(struct ral_judge *j, const struct ral_rule_set *metric,
     return rc;
 }
 
-/* Where the query looks that predicts the answer's first token. */
+/* Where the query looks that predicts the answer's first token: the last of
+ * the recorded layers, the mean of its heads. */
 static int look(const struct ral_judge *j, const struct ral_sample *s,
                 struct ral_outcome *x, struct ral_err *err)
 {
@@ -78,7 +79,7 @@ static int look(const struct ral_judge *j, const struct ral_sample *s,
         return 0;
     if (!(p = RAL_NEW(j->a, double, q->P + t)))
         return ral_err_nomem(err, "answer");
-    if ((rc = ral_attn_row(q->info, q->P, s, t, p, err)) < 0)
+    if ((rc = ral_attn_row(q->info, q->P, s, t, RAL_ATTN_LAST, p, err)) < 0)
         return rc;
     for (size_t i = 0; i < j->n; i++)
         j->p[i] = p[j->token[i]];

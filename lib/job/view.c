@@ -219,6 +219,11 @@ int ral_view_run(const struct ral_view_job *job, char *const *files, size_t n,
     if (!job->get && (job->where.n || job->last || job->or_else))
         return ral_err_set(err, -RAL_EUSAGE,
                            "--where, --last and --default need --get");
+    if (!job->heatmap && (job->sample || job->token >= 0 || job->layer != -1 ||
+                          job->head >= 0 || job->media_root))
+        return ral_err_set(err, -RAL_EUSAGE,
+                           "--sample, --token, --layer, --head and "
+                           "--media-root need --heatmap");
     if (png && job->out)
         return ral_err_set(err, -RAL_EUSAGE,
                            "--heatmap and --curve name the output themselves; "

@@ -30,6 +30,7 @@ struct ral_view_job {
     // of a heat map
     const char *media_root; // in place of the header's
     int64_t sample, token;  // token -1: the one that predicts the answer
+    int64_t layer, head;    // as of struct ral_attn_of
 };
 
 /* Reads the files in a row, or stdin if n is 0. */

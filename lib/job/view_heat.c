@@ -81,7 +81,8 @@ static int draw_heat(const struct ral_view_job *job,
 {
     const struct ral_sample *s = &g->samples[job->sample];
     struct ral_heat_panel panel = {0};
-    char title[128], label[128], caption[CAPTION + 1];
+    const struct ral_attn_of of = {job->layer, job->head};
+    char title[160], head[32], label[128], caption[CAPTION + 1];
     double *row, share = 0;
     size_t t = (size_t)job->token;
     int rc;
@@ -93,7 +94,7 @@ static int draw_heat(const struct ral_view_job *job,
                            s->T);
     if (!(row = RAL_NEW(a, double, g->P + t)))
         return ral_err_nomem(err, "heat map");
-    if ((rc = ral_attn_row(info, g->P, s, t, row, err)) < 0 ||
+    if ((rc = ral_attn_row(info, g->P, s, t, of, row, err)) < 0 ||
         (rc = cells(info, g, row, a, &panel, &share, err)) < 0 ||
         (rc = boxes(g, a, &panel, err)) < 0 ||
         (rc = ral_medium_read(im, &g->media_ref[0],
@@ -104,8 +105,11 @@ static int draw_heat(const struct ral_view_job *job,
     panel.rgb = im->rgb;
     panel.w = im->width;
     panel.h = im->height;
-    snprintf(title, sizeof title, "%s, sample %lld, token %zu", g->id,
-             (long long)job->sample, t);
+    snprintf(head, sizeof head, of.head < 0 ? "" : ", head %lld",
+             (long long)of.head);
+    snprintf(title, sizeof title, "%s, sample %lld, token %zu, layer %ld%s",
+             g->id, (long long)job->sample, t,
+             (long)info->attn_layers[ral_attn_find(info, of.layer)], head);
     snprintf(label, sizeof label,
              "attention by cell; the picture has %.1f %% of it", 100 * share);
     snprintf(caption, sizeof caption, "%.*s",

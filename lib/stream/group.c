@@ -19,25 +19,70 @@ int ral_attn_count(size_t P, size_t T, size_t *n)
     return 0;
 }
 
+int ral_attn_find(const struct ral_stream_info *info, int64_t layer)
+{
+    const int64_t n = (int64_t)info->n_layers;
+
+    if (layer < 0)
+        return layer >= -n ? (int)(n + layer) : -1;
+    for (int64_t i = 0; i < n; i++)
+        if (info->attn_layers[i] == layer)
+            return (int)i;
+    return -1;
+}
+
+/* Says which layers and heads there are instead. */
+static int not_recorded(const struct ral_stream_info *info, const char *what,
+                        int64_t number, struct ral_err *err)
+{
+    const bool many = info->n_layers > 1;
+    struct ral_buf list = {0};
+    int rc;
+
+    for (size_t i = 0; i < info->n_layers; i++)
+        ral_buf_printf(&list, "%s %ld", i ? "," : "",
+                       (long)info->attn_layers[i]);
+    if (info->n_heads)
+        ral_buf_printf(&list, " of each of %zu heads", info->n_heads);
+    else
+        ral_buf_printf(&list, ", the mean of %s heads", many ? "their" : "its");
+    rc = list.failed ? ral_err_nomem(err, "attn")
+                     : ral_err_set(err, -RAL_EUSAGE,
+                                   "there is no %s %lld; the stream's attn "
+                                   "holds layer%s%s",
+                                   what, (long long)number, many ? "s" : "",
+                                   (const char *)list.data);
+    ral_buf_release(&list);
+    return rc;
+}
+
 int ral_attn_row(const struct ral_stream_info *info, size_t P,
-                 const struct ral_sample *s, size_t t, double *p,
-                 struct ral_err *err)
+                 const struct ral_sample *s, size_t t, struct ral_attn_of of,
+                 double *p, struct ral_err *err)
 {
     const size_t heads = info->n_heads ? info->n_heads : 1;
+    const int layer = ral_attn_find(info, of.layer);
+    const size_t n = of.head < 0 ? heads : 1; // planes to average
     const float *v;
     size_t rows, before;
 
     if (!s->attn || !info->n_layers)
         return ral_err_set(err, -RAL_EINVAL, "its attention was not recorded");
+    if (layer < 0)
+        return not_recorded(info, "layer", of.layer, err);
+    if (of.head >= (int64_t)info->n_heads)
+        return not_recorded(info, "head", of.head, err);
     if (t >= s->T || ral_attn_count(P, s->T, &rows) < 0 ||
         ral_attn_count(P, t, &before) < 0)
         return ral_err_set(err, -RAL_EINVAL, "it has no token %zu", t);
-    v = s->attn + (info->n_layers - 1) * heads * rows + before;
+    v = s->attn + (size_t)layer * heads * rows + before;
+    if (of.head > 0)
+        v += (size_t)of.head * rows;
     for (size_t i = 0; i < P + t; i++)
         p[i] = 0;
-    for (size_t h = 0; h < heads; h++, v += rows)
+    for (size_t h = 0; h < n; h++, v += rows)
         for (size_t i = 0; i < P + t; i++)
-            p[i] += v[i] / (double)heads;
+            p[i] += v[i] / (double)n;
     return 0;
 }
 

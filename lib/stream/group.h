@@ -87,14 +87,26 @@ size_t ral_sample_token(const struct ral_sample *s, size_t at);
 /* Values of attn for one layer and head: t = 0 .. T-1 has P + t. */
 int ral_attn_count(size_t P, size_t T, size_t *n);
 
+/* Which of the recorded attention. */
+struct ral_attn_of {
+    int64_t layer; // as the model numbers it; < 0: from the list's end, -1 last
+    int64_t head;  // < 0: the mean over the heads
+};
+#define RAL_ATTN_LAST ((struct ral_attn_of){-1, -1})
+
+/* Where a layer, as in ral_attn_of, stands in the header's list; or -1. */
+int ral_attn_find(const struct ral_stream_info *info, int64_t layer);
+
 /**
- * The recorded policy of response token t in the last of the layers, the mean
- * over the heads: p[P + t].
- * @return 0, or -RAL_EINVAL where no attention was recorded
+ * The recorded policy of response token t: p[P + t]. A stream knows the layers
+ * that were recorded, not how many the model has: -1 is the last of its list.
+ *
+ * @return 0; -RAL_EINVAL where no attention was recorded; -RAL_EUSAGE for a
+ *         layer or head that was not: err says which were
  */
 int ral_attn_row(const struct ral_stream_info *info, size_t P,
-                 const struct ral_sample *s, size_t t, double *p,
-                 struct ral_err *err);
+                 const struct ral_sample *s, size_t t, struct ral_attn_of of,
+                 double *p, struct ral_err *err);
 
 /* What ral_group_encode writes. */
 struct ral_group_parts {

@@ -47,15 +47,6 @@ static size_t planes_of(const struct ral_stream_info *info)
     return info->n_heads ? info->n_heads : 1;
 }
 
-/* The place of a layer in the stream's list; -1: it was not recorded. */
-static int find_layer(const struct ral_stream_info *info, int32_t layer)
-{
-    for (size_t i = 0; i < info->n_layers; i++)
-        if (info->attn_layers[i] == layer)
-            return (int)i;
-    return -1;
-}
-
 /* The planes of the layers that are looked at, in their order. */
 static int copy_attention(struct ral_held *h, const struct ral_look_conf *look,
                           struct ral_train_sample *out,
@@ -68,7 +59,7 @@ static int copy_attention(struct ral_held *h, const struct ral_look_conf *look,
     out->attn_old = to;
     for (size_t i = 0; to && i < look->layers; i++) {
         const size_t from =
-            (size_t)find_layer(&h->info, look->layer[i]) * layer;
+            (size_t)ral_attn_find(&h->info, look->layer[i]) * layer;
 
         for (size_t k = 0; k < layer; k++)
             *to++ = s->attn[from + k];
@@ -158,7 +149,7 @@ static int check_info(const struct ral_held *h,
                            "%s); --allow-stale trains on it all the same",
                            i->policy ? i->policy : "unknown", conf->digest);
     for (size_t k = 0; conf->look && k < conf->look->layers; k++)
-        if (find_layer(i, conf->look->layer[k]) < 0)
+        if (ral_attn_find(i, conf->look->layer[k]) < 0)
             return ral_err_set(err, -RAL_EINVAL,
                                "the stream holds no attn of layer %d; sample "
                                "it with ral-rollout --attn-layers",

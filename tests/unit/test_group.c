@@ -314,6 +314,82 @@ START_TEST(half_attention_widens)
 }
 END_TEST
 
+START_TEST(a_row_of_any_layer_and_head)
+{
+    static const struct {
+        struct ral_attn_of of;
+        int rc;
+        size_t plane; // of the first head, or the one; a plane is 5 + 6 + 7
+        const char *why;
+    } t[] = {
+        {{-1, -1}, 0, 3, NULL}, {{2, -1}, 0, 3, NULL}, {{2, 0}, 0, 3, NULL},
+        {{-1, 2}, 0, 5, NULL},  {{0, -1}, 0, 0, NULL}, {{-2, 1}, 0, 1, NULL},
+        {{0, 2}, 0, 2, NULL},
+        {{1, -1}, -RAL_EUSAGE, 0, "there is no layer 1; the stream's attn "
+                                  "holds layers 0, 2 of each of 3 heads"},
+        {{-3, -1}, -RAL_EUSAGE, 0, "there is no layer -3; "},
+        {{3, 0}, -RAL_EUSAGE, 0, "there is no layer 3; "},
+        {{INT64_MIN, 0}, -RAL_EUSAGE, 0, "there is no layer -9223372036854775"},
+        {{0, 3}, -RAL_EUSAGE, 0, "there is no head 3; the stream's attn holds"},
+        {{0, INT64_MAX}, -RAL_EUSAGE, 0, "there is no head 9223372036854775807"},
+    };
+    static const size_t before[] = {0, 5, 11};
+    struct ral_group g;
+    double p[P + 2];
+
+    encode(NULL);
+    ck_assert_int_eq(ral_group_decode(&g, &info, tree(&b), &a, &err), 0);
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++)
+        for (size_t k = 0; k < 3; k++) {
+            // attn[x] is x/7, and the mean of three planes their middle
+            const size_t mean = t[i].of.head < 0 ? 18 : 0;
+
+            ck_assert_int_eq(ral_attn_row(&info, P, &g.samples[2], k, t[i].of,
+                                          p, &err), t[i].rc);
+            if (t[i].rc < 0)
+                ck_assert_msg(strstr(err.msg, t[i].why) == err.msg, "%s",
+                              err.msg);
+            for (size_t s = 0; t[i].rc == 0 && s < P + k; s++)
+                ck_assert_double_eq_tol(
+                    p[s],
+                    (double)(t[i].plane * 18 + mean + before[k] + s) / 7,
+                    1e-5);
+        }
+    ck_assert_int_eq(ral_attn_row(&info, P, &g.samples[2], 3, RAL_ATTN_LAST, p,
+                                  &err), -RAL_EINVAL);
+    ck_assert_str_eq(err.msg, "it has no token 3");
+    release();
+}
+END_TEST
+
+START_TEST(rows_of_means_have_no_heads)
+{
+    static const float attn[] = {0.25f, 0.75f, 1, 0};
+    const struct ral_sample s = {.T = 1, .attn = attn, .attn_n = 4};
+    struct ral_stream_info mean = {.attn_layers = layers, .n_layers = 2};
+    double p[2];
+
+    ck_assert_int_eq(ral_attn_row(&mean, 2, &s, 0, RAL_ATTN_LAST, p, &err), 0);
+    ck_assert(p[0] == 1 && p[1] == 0);
+    ck_assert_int_eq(ral_attn_row(&mean, 2, &s, 0, (struct ral_attn_of){0, -1},
+                                  p, &err), 0);
+    ck_assert(p[0] == 0.25 && p[1] == 0.75);
+    ck_assert_int_eq(ral_attn_row(&mean, 2, &s, 0, (struct ral_attn_of){0, 0},
+                                  p, &err), -RAL_EUSAGE);
+    ck_assert_str_eq(err.msg, "there is no head 0; the stream's attn holds "
+                              "layers 0, 2, the mean of their heads");
+    mean.n_layers = 1;
+    ck_assert_int_eq(ral_attn_row(&mean, 2, &s, 0, (struct ral_attn_of){2, -1},
+                                  p, &err), -RAL_EUSAGE);
+    ck_assert_str_eq(err.msg, "there is no layer 2; the stream's attn holds "
+                              "layer 0, the mean of its heads");
+    mean.n_layers = 0;
+    ck_assert_int_eq(ral_attn_row(&mean, 2, &s, 0, RAL_ATTN_LAST, p, &err),
+                     -RAL_EINVAL);
+    ck_assert_str_eq(err.msg, "its attention was not recorded");
+}
+END_TEST
+
 /* A record whose bytes were changed anywhere decodes safely or is refused. */
 START_TEST(damage_never_crashes)
 {
@@ -350,6 +426,8 @@ int main(void)
     tcase_add_test(t, scoring_twice_changes_nothing);
     tcase_add_test(t, reserved_fields_are_refused);
     tcase_add_test(t, half_attention_widens);
+    tcase_add_test(t, a_row_of_any_layer_and_head);
+    tcase_add_test(t, rows_of_means_have_no_heads);
     tcase_add_test(t, damage_never_crashes);
     return run_tests(t);
 }

@@ -284,7 +284,8 @@ static int score_all(void *state, const struct ral_scored *s, size_t n,
         for (size_t j = 0; j < n; j++)
             longer += s[j].sample->T > x->T;
         if (ral_item_number(k, "k", &weight, err) < 0 ||
-            ral_attn_row(s[i].info, s[i].P, x, x->T - 1, p, err) < 0)
+            ral_attn_row(s[i].info, s[i].P, x, x->T - 1, RAL_ATTN_LAST, p,
+                         err) < 0)
             return -RAL_EINVAL;
         value[i] = weight * (double)longer + p[0] + (double)x->logp[0] +
                    (x->finish == RAL_FINISH_LENGTH ? 100 : 0);
