@@ -140,6 +140,18 @@ ral-rollout -q -m m -n 1 --max-tokens 1 \
     data/w.jsonl >w.ral
 holds 'where with lists, all of them' "$(ral-view --count w.ral) == 8"
 
+# --- gradient products by OpenBLAS ---
+blas='-s sft.backward=blas'
+expect 0 'by OpenBLAS' sft --steps 3 $blas -j 1 --log blas -m m -o b1 $rows
+expect 0 'with two threads' sft --steps 3 $blas -j 2 -m m -o b2 $rows
+weights 'the same bits' b1 b2
+holds 'the metrics say so' "$(grep -c '"backward":"blas"' blas) == 3"
+holds 'the checkpoint, too' "$(grep -c '"backward": "blas"' b1/ral/state.json) == 1"
+expect 1 'going on by chains of our own' sft --steps 1 -m b1 -o no $rows
+grep -q 'sft.backward=blas' err && ok 0 'says how' || ok 1 'says how'
+expect 0 'going on by OpenBLAS' sft --steps 1 $blas -m b1 -o b3 $rows
+expect 2 'an unknown way' sft --steps 1 -s sft.backward=cublas -m m -o no $rows
+
 # --- policy gradient ---
 ral-rollout -q -m f12 -n 4 --max-tokens 5 --step 3 $rows | restream --advantages >s.ral
 rl() {                  # rl OPTIONS...: of f12 on s.ral
