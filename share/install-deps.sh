@@ -8,7 +8,7 @@ packages='
     libopenblas-dev libyaml-dev libpng-dev libcairo2-dev libzstd-dev
     libxxhash-dev libcbor-dev libjansson-dev libpcre2-dev libutf8proc-dev
     libstemmer-dev fonts-dejavu-core
-    check perl zstd jq mandoc python3-cbor2 python3-zstandard
+    check perl zstd jq mandoc python3-cbor2 python3-zstandard libsimde-dev
 '
 
 if ! command -v apt-get >/dev/null; then

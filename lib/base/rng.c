@@ -56,14 +56,6 @@ double ral_rng_uniform(struct ral_rng *r)
     return (double)(ral_rng_u64(r) >> 11) * 0x1p-53;
 }
 
-double ral_rng_normal(struct ral_rng *r)
-{
-    const double u = 1.0 - ral_rng_uniform(r); // (0, 1]
-    const double v = ral_rng_uniform(r);
-
-    return sqrt(-2.0 * log(u)) * cos(6.283185307179586477 * v);
-}
-
 uint64_t ral_rng_below(struct ral_rng *r, uint64_t n)
 {
     const uint64_t reject = -n % n; // 2^64 mod n

@@ -27,7 +27,6 @@ void ral_rng_init(struct ral_rng *r, uint64_t seed, uint64_t stream,
 uint32_t ral_rng_u32(struct ral_rng *r);
 uint64_t ral_rng_u64(struct ral_rng *r);
 double ral_rng_uniform(struct ral_rng *r); // [0, 1), 53 bits
-double ral_rng_normal(struct ral_rng *r);  // mean 0, variance 1
 /* Uniform in 0 .. n-1 without bias; n > 0. */
 uint64_t ral_rng_below(struct ral_rng *r, uint64_t n);
 /* Fisher-Yates: fills order[n] with a permutation of 0 .. n-1. */

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/rng.h"
 #include "job/training.h"
+#include "nn/normal.h"
 
 static void draw_weights(const struct ral_init_job *job, uint64_t seed,
                          const struct ral_tensor *t, float *w)

@@ -8,8 +8,8 @@
 
 #include "base/arena.h"
 #include "base/cpu.h"
-#include "base/rng.h"
 #include "cpu/attention.h"
+#include "nn/normal.h"
 
 enum { MAX_SPANS = 1024, MAX_KEYS = 4096 };
 

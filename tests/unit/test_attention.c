@@ -7,9 +7,9 @@
 
 #include "base/arena.h"
 #include "base/cpu.h"
-#include "base/rng.h"
 #include "cpu/attention.h"
 #include "run.h"
+#include "nn/normal.h"
 
 enum { MAX_SPANS = 40, MAX_KEYS = 1536 };
 

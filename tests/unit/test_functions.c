@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "base/cpu.h"
-#include "base/rng.h"
 #include "nn/exact.h"
 #include "cpu/kernels.h"
+#include "nn/normal.h"
 
 static struct ral_kernels table[3]; // the definition first
 static size_t tables;

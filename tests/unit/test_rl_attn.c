@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/rng.h"
 #include "rl/attn_div.h"
 #include "rl/attn_policy.h"
 #include "run.h"
+#include "nn/normal.h"
 
 enum { MAXH = 4, MAXS = 64 };
 
