@@ -1,8 +1,6 @@
 /* lib/base/rng.c - counter-based random numbers. */
 #include "base/rng.h"
 
-#include <math.h>
-
 void ral_philox(const uint32_t ctr[4], const uint32_t key[2], uint32_t out[4])
 {
     uint32_t c0 = ctr[0], c1 = ctr[1], c2 = ctr[2], c3 = ctr[3];
