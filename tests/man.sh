@@ -45,6 +45,20 @@ for page in "$top"/man/*.1; do
     expect 0 "$base has examples" test $n -gt 1
 done
 
+# What a program logs, or gives as its result, is explained.
+ral-rollout -q -m ckpt/0 -n 2 --limit 2 --max-tokens 4 --log rollout.jsonl \
+    -o few.ral data/train.jsonl
+for log in rollout:rollout update:metrics distill:distill eval:today; do
+    page=$top/man/ral-${log%:*}.1 more=
+    case $log in distill:*) more=$top/man/ral-update.1 ;; esac # it refers there
+    cat "${log#*:}".json* | jq -r 'keys[]' | sort -u >keys
+    expect 0 "ral-${log%:*}.1: there are measurements" test "$(wc -l <keys)" -gt 5
+    sed 's/\\f.//g; s/\\-/-/g; s/"//g' "$page" $more |
+        grep '^\.[BI]' | tr -cs 'a-z0-9_' '\n' | sort -u >words
+    expect 0 "ral-${log%:*}.1: each is explained" sh -c \
+        'comm -23 keys words >odd; cat odd >&2; ! [ -s odd ]'
+done
+
 # Prints the tags of a manual's lists, one a line, without quotes and escapes.
 tags() {
     awk '/^\.T[PQ]$/ { getline; print }
