@@ -8,7 +8,8 @@
  * holds each patch once; the tower repeats it in time. */
 struct ral_visual {
     size_t t, h, w;       // temporal patches, rows and columns of patches
-    size_t frames;        // held of a temporal patch: 1 of a still, else all
+    size_t frames;        // held of a temporal patch: 1 of a still, which the
+                          // tower repeats; else all (2 in Qwen2.5-VL)
     const float *patches; // [t*h*w][channels][frames][patch][patch], by frame,
                           // inside it in merge-block order
     double seconds;       // per temporal patch; 0 for a still

@@ -128,7 +128,8 @@ int ral_forward(const struct ral_model *m, const struct ral_pack *p,
                            "out of memory for %zu tokens and %zu visual "
                            "tokens",
                            p->N, p->units);
-    RAL_DO(m->dev, gather, rows, ral_decoder_forward(&s, &d, x, a), p->hidden);
+    x = ral_decoder_forward(&s, &d, x, a); // [M][width] from here on
+    RAL_DO(m->dev, gather, rows, x, p->hidden);
     ral_norm_forward(&s, m->table.norm, rows, tape ? &tape->norm : &norm, a);
     out->hidden = tape ? tape->norm.y : norm.y;
     return 0;

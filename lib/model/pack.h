@@ -47,7 +47,8 @@ struct ral_pack {
      * included, from look[r] on in a plane of look[R]. */
     size_t *keys, *look;        // [R], [R+1]
     size_t *item;               // [R] response token of each prediction
-    int32_t *first;             // [U+1] first prediction of each hidden row
+    int32_t *first;             // [U+1] first prediction of each hidden row;
+                                // one place more while they are sorted
 
     /* The machine's tables. */
     struct ral_mat word;        // I32 [1][N] token ids, -1 where one is visual

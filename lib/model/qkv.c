@@ -21,7 +21,7 @@ static struct ral_qkv qkv_new(const struct ral_stack *s,
     } else {
         const struct ral_mat kv = room(a, l->key.n, 2 * E);
 
-        y.q = ral_mat_f32(a, l->query.n, O);
+        y.q = ral_mat_f32(a, l->query.n, O); // its gradient is written whole
         y.k = ral_mat_cols(kv, 0, E);
         y.v = ral_mat_cols(kv, E, E);
     }
@@ -74,16 +74,17 @@ void ral_qkv_backward(const struct ral_stack *s, const struct ral_block *b,
                       struct ral_mat grad, struct ral_space *a)
 {
     const bool fewer = ral_mat_some(l->query.pick);
-    const struct ral_mat dq = fewer ? ral_mat_f32(a, l->query.n, dh.cols) : dh;
+    const struct ral_mat dhq = fewer ? ral_mat_f32(a, l->query.n, dh.cols) : dh;
 
     ral_qkv_turn_back(s, l, dy);
     if (s->arch->fused_qkv) {
         ral_linear_backward(s->m, b->qkv[0], t->h, dy.all, false, dh, grad);
         return;
     }
-    ral_linear_backward(s->m, b->qkv[0], t->hq, dy.q, false, dq, grad);
+    ral_linear_backward(s->m, b->qkv[0], t->hq, dy.q, false, dhq, grad);
+    // Where all rows ask, dhq is dh, which so holds the queries' share.
     ral_linear_backward(s->m, b->qkv[1], t->h, dy.k, !fewer, dh, grad);
     ral_linear_backward(s->m, b->qkv[2], t->h, dy.v, true, dh, grad);
     if (fewer)
-        RAL_DO(s->dev, scatter, dh, dq, l->query.pick, true);
+        RAL_DO(s->dev, scatter, dh, dhq, l->query.pick, true);
 }

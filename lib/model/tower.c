@@ -335,7 +335,7 @@ int ral_tower_forward(const struct ral_model *m,
     kv = kv_scratch(&s, t, a);
     x = ral_mat_f32(a, t->patches, s.width);
     patches_forward(m, t, x, a);
-    for (size_t i = 0; i < depth; i++)
+    for (size_t i = 0; i < depth; i++) // all rows ask: x changes in place
         ral_block_forward(&s, &m->table.tower[i], layout_of(m, t, i), &kv, x,
                           NULL, keep ? &t->block[i] : NULL, a);
     merge_forward(m, t, x, features, a);

@@ -7,8 +7,8 @@
 #define RAL_POLICY_MIN_Z 1e-12 // rows with less attention off self are skipped
 
 /**
- * The attention policy of one response token: its head-averaged attention
- * without the self position, renormalised.
+ * The attention policy of one response token: its attention, of one head or
+ * the mean of all, without the self position, renormalised.
  *
  *     p_i = alpha_i / Z,   Z = sum of alpha_j over the S earlier positions
  *

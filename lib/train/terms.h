@@ -3,8 +3,11 @@
  * A term looks at one micro-batch, adds its gradients to those of
  * log-probabilities and attention rows, and reports its loss; what it measured
  * goes to the metrics by name. Where sums go, in which order and over what, is
- * the step's business (train/step.h). A new objective is a row of types in
- * terms.c, or one of rl/pg.c.
+ * the step's business (train/step.h). A new objective is one more type here, or
+ * for another surrogate of log-probabilities a row of the table in rl/pg.c.
+ *
+ * J is the Jensen-Shannon divergence of two attention rows without self,
+ * renormalised (rl/attn_policy.h, rl/attn_div.h); A the sample's advantage.
  */
 #ifndef RAL_TERMS_H
 #define RAL_TERMS_H
@@ -46,7 +49,7 @@ struct ral_term {
  * cross_entropy      mean over tokens of -logp
  * policy_gradient    rl/pg.h, by the sample's advantage
  * reference_kl       coef * k3 to the reference (rl/kl.h), reduced as pg.type
- * attention          coef * A * J to the rows at sampling (RAL.md §2)
+ * attention          coef * A * J to the rows at sampling, mean over planes
  * teacher_kl         coef * mean over tokens of the reverse KL to the teacher
  * teacher_attention  coef * J to the teacher's rows, no advantage
  */
