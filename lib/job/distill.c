@@ -96,6 +96,26 @@ static int run(struct distill *d)
                             update, d, d->err);
 }
 
+static int64_t layer_of(const struct ral_attn_settings *a, size_t i,
+                        const struct ral_model *m)
+{
+    const int64_t l = a->layers.item[i];
+
+    return l < 0 ? l + (int64_t)m->config.layers : l;
+}
+
+/* Layers are compared in ascending order: the list must mean the same in it. */
+static bool same_order(const struct ral_attn_settings *a,
+                       const struct ral_model *x, const struct ral_model *y)
+{
+    for (size_t i = 0; i < a->layers.n; i++)
+        for (size_t k = 0; k < i; k++)
+            if ((layer_of(a, i, x) < layer_of(a, k, x)) !=
+                (layer_of(a, i, y) < layer_of(a, k, y)))
+                return false;
+    return true;
+}
+
 /* KL of tokens, and by its weight J of attention rows. */
 static int set_objective(struct distill *d)
 {
@@ -123,6 +143,13 @@ static int set_objective(struct distill *d)
     if ((rc = ral_job_look(&j->attn, d->teacher.model, &o->teacher_look,
                            d->err)) < 0)
         return ral_err_at(d->err, "%s", d->teacher.dir);
+    if (!same_order(&j->attn, d->policy.model, d->teacher.model))
+        return ral_err_set(d->err, -RAL_EUSAGE,
+                           "distill.attn_layers stand in another order in the "
+                           "teacher's %zu layers than in the student's %zu: "
+                           "count all of them from one end",
+                           d->teacher.model->config.layers,
+                           d->policy.model->config.layers);
     if (o->look.each &&
         d->teacher.model->config.heads != d->policy.model->config.heads)
         return ral_err_set(d->err, -RAL_EUSAGE,
