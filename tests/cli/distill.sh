@@ -66,4 +66,22 @@ ral-rollout -q -m run1 -n 2 --max-tokens 4 --step 2 $rows |
 holds 'a second batch' "$(field step two) == 2 && $(field update two) == 2"
 ral-rollout -q -m student -n 1 --max-tokens 3 --temperature 0 --limit 4 $rows >greedy.ral
 expect 0 'greedy rollouts' ral-distill -q -t big -m student -o g greedy.ral
+
+# --- attention of other layers ---
+layers() {              # layers LIST OPTIONS...: one update, compared there
+    rm -rf l
+    ral-distill -q -t big -m student -s "distill.attn_layers=$1" -o l --log ll "$2" "$3" s.ral
+}
+expect 0 'first and last layer' layers '[0,-1]' -s distill.kd_coef=1
+holds 'is alive' "$(field jsd ll | head -n 1) > 0"
+expect 2 'a layer that the student lacks' layers '[2]' -s distill.kd_coef=1
+grep -q 'no layer 2' err && ok 0 'named' || ok 1 'named'
+expect 2 'each of other numbers of heads' layers '[-1]' -s distill.attn_heads=each
+grep -q '6 heads, the student 4' err && ok 0 'counted' || ok 1 'counted'
+sed 's/"num_hidden_layers": 3/"num_hidden_layers": 4/' big.from/config.json >four.json
+cp -R big.from four.from && mv four.json four.from/config.json
+ral-init -q four.from -o four
+expect 2 'layers in another order in the teacher' ral-distill -q -t four -m student \
+    -s 'distill.attn_layers=[1,-2]' -o l2 s.ral
+grep -q 'another order' err && ok 0 'said' || ok 1 'said'
 finish
