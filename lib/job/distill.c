@@ -96,6 +96,27 @@ static int run(struct distill *d)
                             update, d, d->err);
 }
 
+/* What is compared are planes of one place: each of the student's layers gets
+ * that of the teacher which the same number of the list names. Ascending, as
+ * ral_look_init leaves both, 1 and -2 stand in one order of two layers and in
+ * the other of four. */
+static void pair_layers(struct distill *d)
+{
+    const struct ral_ints *list = &d->job->attn.layers;
+    const int64_t of_student = (int64_t)d->policy.model->config.layers;
+    const int64_t of_teacher = (int64_t)d->teacher.model->config.layers;
+    const struct ral_look_conf *to = &d->objective.look;
+
+    for (size_t i = 0; i < list->n; i++)
+        for (size_t k = 0; k < to->layers; k++) {
+            const int64_t l = list->item[i];
+
+            if (to->layer[k] == (l < 0 ? of_student + l : l))
+                d->objective.teacher_look.layer[k] =
+                    (int32_t)(l < 0 ? of_teacher + l : l);
+        }
+}
+
 /* KL of tokens, and by its weight J of attention rows. */
 static int set_objective(struct distill *d)
 {
@@ -123,6 +144,7 @@ static int set_objective(struct distill *d)
     if ((rc = ral_job_look(&j->attn, d->teacher.model, &o->teacher_look,
                            d->err)) < 0)
         return ral_err_at(d->err, "%s", d->teacher.dir);
+    pair_layers(d);
     if (o->look.each &&
         d->teacher.model->config.heads != d->policy.model->config.heads)
         return ral_err_set(d->err, -RAL_EUSAGE,
