@@ -96,24 +96,25 @@ static int run(struct distill *d)
                             update, d, d->err);
 }
 
-static int64_t layer_of(const struct ral_attn_settings *a, size_t i,
-                        const struct ral_model *m)
+/* What is compared are planes of one place: each of the student's layers gets
+ * that of the teacher which the same number of the list names. Ascending, as
+ * ral_look_init leaves both, 1 and -2 stand in one order of two layers and in
+ * the other of four. */
+static void pair_layers(struct distill *d)
 {
-    const int64_t l = a->layers.item[i];
+    const struct ral_ints *list = &d->job->attn.layers;
+    const int64_t of_student = (int64_t)d->policy.model->config.layers;
+    const int64_t of_teacher = (int64_t)d->teacher.model->config.layers;
+    const struct ral_look_conf *to = &d->objective.look;
 
-    return l < 0 ? l + (int64_t)m->config.layers : l;
-}
+    for (size_t i = 0; i < list->n; i++)
+        for (size_t k = 0; k < to->layers; k++) {
+            const int64_t l = list->item[i];
 
-/* Layers are compared in ascending order: the list must mean the same in it. */
-static bool same_order(const struct ral_attn_settings *a,
-                       const struct ral_model *x, const struct ral_model *y)
-{
-    for (size_t i = 0; i < a->layers.n; i++)
-        for (size_t k = 0; k < i; k++)
-            if ((layer_of(a, i, x) < layer_of(a, k, x)) !=
-                (layer_of(a, i, y) < layer_of(a, k, y)))
-                return false;
-    return true;
+            if (to->layer[k] == (l < 0 ? of_student + l : l))
+                d->objective.teacher_look.layer[k] =
+                    (int32_t)(l < 0 ? of_teacher + l : l);
+        }
 }
 
 /* KL of tokens, and by its weight J of attention rows. */
@@ -143,13 +144,7 @@ static int set_objective(struct distill *d)
     if ((rc = ral_job_look(&j->attn, d->teacher.model, &o->teacher_look,
                            d->err)) < 0)
         return ral_err_at(d->err, "%s", d->teacher.dir);
-    if (!same_order(&j->attn, d->policy.model, d->teacher.model))
-        return ral_err_set(d->err, -RAL_EUSAGE,
-                           "distill.attn_layers stand in another order in the "
-                           "teacher's %zu layers than in the student's %zu: "
-                           "count all of them from one end",
-                           d->teacher.model->config.layers,
-                           d->policy.model->config.layers);
+    pair_layers(d);
     if (o->look.each &&
         d->teacher.model->config.heads != d->policy.model->config.heads)
         return ral_err_set(d->err, -RAL_EUSAGE,

@@ -82,7 +82,7 @@ static int draw_heat(const struct ral_view_job *job,
     const struct ral_sample *s = &g->samples[job->sample];
     struct ral_heat_panel panel = {0};
     const struct ral_attn_of of = {job->layer, job->head};
-    char title[160], head[32], label[128], caption[CAPTION + 1];
+    char title[160], head[32] = "", label[128], caption[CAPTION + 1];
     double *row, share = 0;
     size_t t = (size_t)job->token;
     int rc;
@@ -105,8 +105,8 @@ static int draw_heat(const struct ral_view_job *job,
     panel.rgb = im->rgb;
     panel.w = im->width;
     panel.h = im->height;
-    snprintf(head, sizeof head, of.head < 0 ? "" : ", head %lld",
-             (long long)of.head);
+    if (of.head >= 0)
+        snprintf(head, sizeof head, ", head %lld", (long long)of.head);
     snprintf(title, sizeof title, "%s, sample %lld, token %zu, layer %ld%s",
              g->id, (long long)job->sample, t,
              (long)info->attn_layers[ral_attn_find(info, of.layer)], head);

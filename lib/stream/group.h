@@ -100,6 +100,8 @@ int ral_attn_find(const struct ral_stream_info *info, int64_t layer);
 /**
  * The recorded policy of response token t: p[P + t]. A stream knows the layers
  * that were recorded, not how many the model has: -1 is the last of its list.
+ * Where each head was recorded, their mean counts all alike; a recorded mean
+ * weighs them by their attention off self, which the stream does not hold.
  *
  * @return 0; -RAL_EINVAL where no attention was recorded; -RAL_EUSAGE for a
  *         layer or head that was not: err says which were

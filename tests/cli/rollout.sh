@@ -158,11 +158,99 @@ says 'one file of rows at a time'
 expect 2 'no policy' ral-rollout $rows
 says '-m CHECKPOINT is needed'
 
+# --- attention of layers and heads ---
+attn() {                # attn OPTIONS...: a, with other attention
+    sample --limit 5 "$@" $rows
+}
+head -n 5 a >last
+attn --attn-layers 0,-1 >two.ral
+records two.ral >two
+attn --attn-layers 0,-1 --attn-heads each >each.ral
+records each.ral >each
+ral-view -H two.ral >got
+expect 0 'the header tells layers' grep -q '"attn":{"layers":\[0,1\],"heads":"mean",' got
+ral-view -H each.ral >got
+expect 0 'and heads' grep -q '"attn":{"layers":\[0,1\],"heads":4,' got
+expect 0 'every length is right' ral-view --check each.ral
+planes() {              # planes FILE N: numbers of attn / of a plane are N
+    jq -se --argjson n "$2" 'all(.[]; (.prompt_ids | length) as $P |
+        all(.samples[]; (.ids | length) as $T |
+            (.attn | length) == $n * ($P * $T + $T * ($T - 1) / 2)))' "$1"
+}
+for p in 'last 1' 'two 2' 'each 8'; do
+    expect 0 "planes in $p" planes $p
+done
+rest() { sed 's/"attn":\[[^]]*\]//g' "$1"; }
+for f in last two each; do rest $f >$f.rest; done
+same 'nothing else depends on the layers' last.rest two.rest
+same 'nor on the heads' last.rest each.rest
+jq -c '.samples[].attn' last >want
+jq -c '.samples[].attn | .[length / 2:]' two >got
+same 'the last of two layers has the bits of the last alone' want got
+# Heads are averaged before the self position is left out and the rest divided by
+# its sum Z, so a mean row is that of the heads' rows weighted by their Z, which
+# streams do not hold: four weights a row, found by least squares.
+cat >mean.py <<'P'
+import json
+def dot(p, q):
+    return sum(map(float.__mul__, p, q))
+def solve(a, b):
+    for i in range(4):
+        for k in range(i + 1, 4):
+            f = a[k][i] / a[i][i]
+            a[k] = [x - f * y for x, y in zip(a[k], a[i])]
+            b[k] -= f * b[i]
+    for i in reversed(range(4)):
+        b[i] = (b[i] - sum(a[i][k] * b[k] for k in range(i + 1, 4))) / a[i][i]
+    return b
+off, low, high, n = 0, 1, 0, 0
+for e, m in zip(open("each"), open("two")):
+    e, m = json.loads(e), json.loads(m)
+    for x, y in zip(e["samples"], m["samples"]):
+        at, plane = 0, len(y["attn"]) // 2
+        for S in range(len(e["prompt_ids"]), len(e["prompt_ids"]) + len(x["ids"])):
+            for layer in 0, 1:
+                h = [list(map(float, x["attn"][(4 * layer + p) * plane + at:][:S]))
+                     for p in range(4)]
+                want = list(map(float, y["attn"][layer * plane + at:][:S]))
+                w = solve([[dot(p, q) for q in h] for p in h],
+                          [dot(p, want) for p in h])
+                off = max([off] + [abs(dot(w, c) - v) for v, c in zip(want, zip(*h))])
+                low, high, n = min([low] + w), max([high] + w), n + 1
+            at += S
+print(off, low, high, n)
+P
+if command -v python3 >/dev/null; then
+    python3 mean.py >got
+    read -r off low high means <got
+    holds "$means rows of means are weighted means of heads ($off off)" "$means > 50 && $off <= 1e-6"
+    holds "weights from $low to $high" "$low > 0 && $high < 1"
+else
+    ok 0 'weighted means # SKIP no python3'
+fi
+bytes each.ral >each.bytes
+for o in '-j 1' '-j 2' '--batch 1'; do
+    attn --attn-layers 0,-1 --attn-heads each $o | bytes /dev/stdin >b
+    same "each head: the same bytes for $o" each.bytes b
+done
+attn --attn-layers -1,0 --attn-heads each | bytes /dev/stdin >b
+same 'for another order of the layers' each.bytes b
+for v in RAL_CPU=c RAL_DEVICE=guard; do
+    export "$v"
+    attn --attn-layers 0,-1 --attn-heads each >b.ral
+    same "each head: the same stream for $v" each.ral b.ral
+    unset "${v%=*}"
+done
+for l in 9 2 -3 0,0 1,-1 '' x 0,x 1.5; do
+    expect 2 "--attn-layers '$l'" attn --attn-layers "$l"
+done
+expect 2 "--attn-heads some" attn --attn-heads some
+attn --attn-layers 9 2>err || :
+says 'attn_layers: there is no layer 9; the model has 0 to 1, or -2 to -1'
+
 # --- scoring what was sampled: one uncached forward, the same bits ---
 ral-update -q --sft --steps 12 -s sft.batch_size=8 -s sft.learning_rate=0.003 \
     -m m -o taught $rows
-ral-rollout -q -m taught -n 4 --max-tokens 8 --temperature 0.9 $rows >b.ral
-records b.ral >b
 cat >given.py <<'P'
 import json, sys
 n = skipped = 0
@@ -189,15 +277,22 @@ for line in open("given"):
             sys.exit(f'{r["id"]}: {key} differs')
 print(n, skipped, len(want))
 P
-if python3 given.py rows >data/given.jsonl; then
+given() {               # given OPTIONS...: sampled with them, and scored
+    ral-rollout -q -m taught -n 4 --max-tokens 8 --temperature 0.9 "$@" $rows |
+        records - >b
+    python3 given.py rows >data/given.jsonl
     for o in '' '--batch 1' '-j 1'; do
-        ral-rollout -q -m taught --given --temperature 0.9 $o data/given.jsonl |
-            records - >given
-        expect 0 "--given $o: logp and attn as sampled" python3 given.py check
+        ral-rollout -q -m taught --given --temperature 0.9 "$@" $o \
+            data/given.jsonl | records - >given
+        expect 0 "--given $* $o: logp and attn as sampled" python3 given.py check
     done
     read -r n skipped all <out
     echo "# $n of $all equal, $skipped read as other tokens"
     holds '20 responses or more' "$n >= 20 && $n + $skipped == $all"
+}
+if command -v python3 >/dev/null; then
+    given
+    given --attn-layers 0,-1 --attn-heads each
 else
     ok 0 '--given # SKIP no python3'
 fi

@@ -182,9 +182,9 @@ for k in attn_share attn_loss jsd kl; do # what was not computed is not there
     ! grep -q "\"$k\"" rl0 || echo "$k"
 done >there
 holds 'attn_coef 0, beta 0: neither is measured' "$(wc -l <there) == 0"
-rl -s update.num_mini_batches=1 -s update.attn_coef=0 --log r1 -o b1 s.ral
+rl -s update.num_mini_batches=1 -s update.attn_coef=0 --log r1 -o mb1 s.ral
 rl -s update.num_mini_batches=1 -s update.attn_coef=0 --log r2 \
-    -s update.micro_batch_tokens=1 -o b2 s.ral
+    -s update.micro_batch_tokens=1 -o mb2 s.ral
 holds 'the loss does not depend on the micro-batch' \
     "($(field grad_norm r1) - $(field grad_norm r2)) ^ 2 < 1e-10 * $(field grad_norm r1) ^ 2"
 expect 0 'a single update with attention' ral-update -m f12 -o single \
@@ -210,6 +210,43 @@ holds 'and goes on in the next batch' "$(field learning_rate lr2 | head -n 1) ==
 holds 'the second batch' "$(field step lr2 | head -n 1) == 2"
 expect 0 'SFT after RL starts its own count' sft --steps 1 --log again -m ulr2 -o f13 $rows
 holds 'at 1' "$(field step again) == 1"
+
+# --- other layers and heads ---
+recorded() {            # recorded OPTIONS...: s.ral with other attention
+    ral-rollout -q -m f12 -n 4 --max-tokens 5 --step 3 "$@" $rows |
+        restream --advantages
+}
+recorded --attn-layers 0,-1 >two.ral
+recorded --attn-layers 0,-1 --attn-heads each >each.ral
+rl -o ut two.ral
+weights 'the last of two layers is the last alone' u ut
+expect 0 'two layers of means' rl -s 'update.attn_layers=[0, -1]' -o utt two.ral
+cmp -s u/model.safetensors utt/model.safetensors && ok 1 'differ from one' ||
+    ok 0 'differ from one'
+every="-s update.attn_layers=[0,-1] -s update.attn_heads=each"
+expect 0 'each head of two layers' rl $every --log rle -o ue each.ral
+holds 'at equal weights |dlogp| and J are 0' "$(field dlogp_max rle | head -n 1) == 0 && $(field jsd rle | head -n 1) == 0"
+holds 'later neither is' "$(field dlogp_max rle | awk '$1 > 0' | wc -l) == 3 && $(field jsd rle | awk '$1 > 0' | wc -l) == 3"
+holds 'the attention term is alive' "$(field attn_share rle | awk '$1 > 0' | wc -l) == 3"
+cmp -s utt/model.safetensors ue/model.safetensors && ok 1 'heads differ from their mean' ||
+    ok 0 'heads differ from their mean'
+rl -j 1 -s 'update.attn_layers=[-1,0]' -s update.attn_heads=each -o ue1 each.ral
+weights 'one thread and another order, the same bits' ue ue1
+expect 0 'one of two layers' rl -s 'update.attn_layers=[0]' \
+    -s update.attn_heads=each --log rl1 -o uo each.ral
+holds 'J is 0, and not later' "$(field jsd rl1 | head -n 1) == 0 && $(field jsd rl1 | awk '$1 > 0' | wc -l) == 3"
+expect 1 'heads of a stream of means' rl -s update.attn_heads=each -o x two.ral
+says "the stream's attn is of the heads' mean; attn_heads wants each: sample it with ral-rollout --attn-heads"
+expect 1 'the mean of a stream of heads' rl -o x each.ral
+says "the stream's attn is of each head; attn_heads wants the mean: sample it with ral-rollout --attn-heads"
+expect 1 'a layer that the stream lacks' rl -s 'update.attn_layers=[0]' -o x s.ral
+says 'the stream holds no attn of layer 0; sample it with ral-rollout --attn-layers'
+expect 2 'a layer that the model lacks' rl -s 'update.attn_layers=[9]' -o x s.ral
+says 'attn_layers: there is no layer 9; the model has 0 to 1, or -2 to -1'
+expect 2 'no layer at all' rl -s 'update.attn_layers=[]' -o x s.ral
+absent 'and nothing is written' x
+expect 0 'without the term they do not matter' rl -s update.attn_coef=0 -o uz each.ral
+weights 'the same bits' u0 uz
 
 # --- nothing to learn ---
 ral-rollout -q -m m -n 2 --max-tokens 2 $rows | ral-reward -q >zero.ral

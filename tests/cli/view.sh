@@ -210,6 +210,50 @@ cp "$pic/alpha_all.png" .
 expect 0 're-based' ral-view --heatmap - --media-root . look.ral
 cmp -s out first.png
 ok $? 'the same picture'
+expect 0 'the last layer by its number, and from the end' \
+    ral-view --heatmap - --layer 1 look.ral
+cmp -s out first.png
+ok $? 'the same picture'
+for o in '--layer 0' '--layer -2' '--head 0'; do
+    expect 2 "a stream that lacks $o" ral-view --heatmap x.png $o look.ral
+    says "record row-0: there is no ${o#--}; the stream's attn holds layer 1, the mean of its heads"
+done
+for o in '--sample 1' '--token 0' '--layer 0' '--head 0' '--media-root .'; do
+    expect 2 "$o without a heat map" ral-view $o look.ral
+done
+says '--sample, --token, --layer, --head and --media-root need --heatmap'
+# each head of two layers, as a policy records them
+ral-synth -q --rows 2 --objects 2 --name x -o data
+policy m
+ral-rollout -q -m m -n 2 --max-tokens 3 --attn-layers 0,-1 --attn-heads each \
+    data/x.jsonl >each.ral
+look() {                # look NAME STREAM OPTIONS...: a picture in NAME
+    to=$1 stream=$2
+    shift 2
+    expect 0 "heat map $* of $stream" \
+        ral-view --heatmap - --token 1 "$@" "$stream"
+    mv out "$to"
+}
+look default each.ral
+look last each.ral --layer 1
+same 'the last layer is the default' default last
+# which heads and rows these are, test_group knows; titles differ, too
+for l in 0 1; do
+    ral-rollout -q -m m -n 2 --max-tokens 3 --attn-layers $l --attn-heads each \
+        data/x.jsonl >one.ral
+    for h in '' '--head 0' '--head 3'; do
+        look want one.ral $h
+        look got each.ral --layer $l $h
+        same "layer $l $h as recorded alone" want got
+    done
+done
+expect 2 'a layer that was not recorded' \
+    ral-view --heatmap x.png --token 1 --layer 2 each.ral
+says "there is no layer 2; the stream's attn holds layers 0, 1 of each of 4 heads"
+expect 2 'a head that there is not' \
+    ral-view --heatmap x.png --token 1 --head 4 each.ral
+says "there is no head 4; the stream's attn holds layers 0, 1 of each of 4 heads"
+expect 0 'all of it is checked' ral-view --check each.ral
 printf x >>alpha_all.png
 expect 1 'another file' ral-view --heatmap x.png --media-root . look.ral
 says 'record row-0: ./alpha_all.png: not the file that the stream was made with'
